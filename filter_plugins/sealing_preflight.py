@@ -1,0 +1,77 @@
+"""Filters of playbooks/preflight.yml: Ansible's types in, problems and their text out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from jinja2 import TemplateError
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sealplan.inventory_checks import check_inventory, plan_problems
+from sealplan.inventory_variables import Problem, Unreadable, cluster_options, role_options
+
+ROLES_DIR = Path(__file__).parent.parent / "roles"
+
+
+def sealing_preflight(
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    plan: Mapping[str, Any] | None = None,
+) -> list[Problem]:
+    """Return every problem of the inventory and of the plan (where there is one)."""
+    roles, cluster = role_options(ROLES_DIR), cluster_options()
+    plain = {str(host): _variables(hostvars[host], (*roles, "sealing", "vault")) for host in groups.get("all", ())}
+    members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
+    found = check_inventory(members, plain, roles, cluster)
+    return found + plan_problems(_plain(plan or {}), plain, found)
+
+
+def sealing_preflight_text(problems: Sequence[Problem]) -> str:
+    """Return the problems as the text that an operator reads."""
+    count = len(problems)
+    lines = [f"{count} {'error' if count == 1 else 'errors'} in the inventory. No host was touched."]
+    for number, problem in enumerate(problems, start=1):
+        lines += [
+            "",
+            f"{number}. {problem['path']}: {problem['value']}",
+            f"   {problem['problem']}",
+            f"   write: {problem['remedy']}",
+        ]
+    return "\n".join(lines)
+
+
+def _variables(variables: Mapping[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
+    """Return the variables that are ours, rendered; one that cannot be rendered becomes Unreadable."""
+    ours = (*(f"{prefix}_" for prefix in prefixes), "ansible_host")
+    return {str(name): _rendered(variables, name) for name in variables if name.startswith(ours)}
+
+
+def _rendered(variables: Mapping[str, Any], name: str) -> Any:
+    try:
+        return _plain(variables[name])
+    except (AnsibleError, TemplateError) as error:
+        return Unreadable(str(error).strip().splitlines()[0])
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` without Ansible's tags and lazy containers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(value[key]) for key in value}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return value
+
+
+class FilterModule:
+    """The filters by the names that playbooks use."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return them."""
+        return {"sealing_preflight": sealing_preflight, "sealing_preflight_text": sealing_preflight_text}
