@@ -1,0 +1,1 @@
+"""The lab: a whole sealing cluster in containers on this machine. `bin/lab` is its command."""

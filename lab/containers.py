@@ -1,0 +1,178 @@
+"""The lab's hosts: systemd containers with fixed addresses on a network of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lab import image
+from lab.settings import LAB_DIR, STORE_HOSTS, STORE_PATH, Lab
+from lab.shell import LabError, run
+
+WANTED_NOFILE = 1048576
+WANTED_NPROC = 20000
+BOOT_LIMIT_SEC = 90
+
+
+def missing() -> list[str]:
+    """What keeps this machine from running the lab's containers, in words; empty when nothing does."""
+    lacks: list[str] = []
+    if os.geteuid() != 0:
+        lacks.append("root rights: run it as root, or with sudo installed")
+    lacks += [
+        f"the program {tool}: apt-get install {tool}" for tool in ("podman", "mmdebstrap") if not shutil.which(tool)
+    ]
+    isolated = ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "true"]
+    if not lacks and run(isolated, check=False).returncode != 0:
+        lacks.append(
+            "the right to make namespaces (CAP_SYS_ADMIN): use a machine or VM of its own, or a privileged container"
+        )
+    if not lacks and not _cgroups_writable():
+        lacks.append("a writable /sys/fs/cgroup: mount the cgroup hierarchy read-write")
+    if not lacks:
+        info = run(["podman", "info", "--format", "{{.Store.GraphDriverName}}"], check=False)
+        if info.returncode != 0:
+            lacks.append(f"a working podman: podman info says: {info.stderr.strip().splitlines()[-1]}")
+    return lacks
+
+
+def _cgroups_writable() -> bool:
+    root = Path("/sys/fs/cgroup")
+    if not (root / "cgroup.controllers").exists():
+        root = root / "pids"
+    probe = root / f"sealyard-probe-{os.getpid()}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def prepare_podman() -> None:
+    """Make podman use netavark even where another tool left a CNI configuration behind."""
+    backend = run(["podman", "info", "--format", "{{.Host.NetworkBackend}}"]).stdout.strip()
+    if backend == "netavark":
+        return
+    settings = LAB_DIR / "containers.conf"
+    settings.write_text('[network]\nnetwork_backend = "netavark"\n')
+    os.environ["CONTAINERS_CONF"] = str(settings)
+
+
+def start(lab: Lab) -> list[str]:
+    """Bring every host up and reachable; returns the hosts that were made anew."""
+    _make_key(lab)
+    if run(["podman", "network", "exists", lab.network], check=False).returncode != 0:
+        _refuse_taken_subnet(lab)
+        run(["podman", "network", "create", "--subnet", lab.subnet, "--label", "sealyard=lab", lab.network])
+    if run(["podman", "volume", "exists", lab.volume], check=False).returncode != 0:
+        run(["podman", "volume", "create", "--label", "sealyard=lab", lab.volume])
+    states = running(lab)
+    new = [host for host in lab.hosts if host not in states]
+    if new:
+        runtime = _working_runtime()
+        control = LAB_DIR / "control"
+        if control.exists():
+            shutil.rmtree(control)
+        for host in new:
+            _create(lab, host, runtime)
+    for host, alive in states.items():
+        if not alive:
+            run(["podman", "start", lab.container(host)])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda host: _wait_booted(lab, host, host in new), lab.hosts))
+    return new
+
+
+def running(lab: Lab) -> dict[str, bool]:
+    """The lab's hosts that exist, and whether each is running."""
+    listed = json.loads(
+        run(["podman", "ps", "--all", "--filter", f"label=sealyard={lab.name}", "--format", "json"]).stdout or "[]"
+    )
+    states = {name: entry["State"] == "running" for entry in listed for name in entry["Names"]}
+    return {host: states[lab.container(host)] for host in lab.hosts if lab.container(host) in states}
+
+
+def remove(lab: Lab) -> None:
+    """Take the lab away: containers, store and network. The base image and .lab stay for the next `up`."""
+    names = [lab.container(host) for host in running(lab)]
+    if names:
+        run(["podman", "rm", "--force", "--time", "5", "--volumes", *names])
+    run(["podman", "volume", "rm", "--force", lab.volume], check=False)
+    run(["podman", "network", "rm", "--force", lab.network], check=False)
+    lab.record.unlink(missing_ok=True)
+
+
+def _make_key(lab: Lab) -> None:
+    LAB_DIR.mkdir(exist_ok=True)
+    if not lab.key.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sealyard lab", "-f", str(lab.key)])
+
+
+def _refuse_taken_subnet(lab: Lab) -> None:
+    """A subnet that this machine already routes elsewhere would cut that network off."""
+    prefix = lab.subnet.removesuffix("0/24")
+    for route in json.loads(run(["ip", "-json", "route"]).stdout or "[]"):
+        if str(route.get("dst", "")).startswith(prefix):
+            raise LabError(f"{lab.subnet} is already in use on {route.get('dev')}: change SUBNETS in lab/settings.py")
+
+
+def _limits() -> list[str]:
+    nofile = min(WANTED_NOFILE, _hard(resource.RLIMIT_NOFILE))
+    nproc = min(WANTED_NPROC, _hard(resource.RLIMIT_NPROC))
+    return ["--ulimit", f"nofile={nofile}:{nofile}", "--ulimit", f"nproc={nproc}:{nproc}"]
+
+
+def _hard(limit: int) -> int:
+    hard = resource.getrlimit(limit)[1]
+    return 1 << 30 if hard == resource.RLIM_INFINITY else hard
+
+
+def _working_runtime() -> str:
+    """The first OCI runtime that boots on this machine's cgroups: crun refuses a hybrid hierarchy, runc does not."""
+    default = run(["podman", "info", "--format", "{{.Host.OCIRuntime.Name}}"]).stdout.strip()
+    said = []
+    for runtime in dict.fromkeys((default, "crun", "runc")):
+        if not shutil.which(runtime):
+            continue
+        probe = ["podman", "--runtime", runtime, "run", "--rm", "--privileged", "--systemd=always", "--network=none"]
+        tried = run([*probe, *_limits(), image.name(), "/bin/true"], check=False)
+        if tried.returncode == 0:
+            return runtime
+        said.append(f"{runtime}: {tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else 'no message'}")
+    raise LabError("no container starts on this machine:\n" + "\n".join(said))
+
+
+def _create(lab: Lab, host: str, runtime: str) -> None:
+    command = ["podman", "--runtime", runtime, "run", "--detach", "--name", lab.container(host), "--hostname", host]
+    command += ["--label", f"sealyard={lab.name}", "--systemd=always", "--privileged", *_limits()]
+    command += ["--network", lab.network, "--ip", lab.hosts[host], "--stop-timeout", "20"]
+    if host in STORE_HOSTS:
+        command += ["--volume", f"{lab.volume}:{STORE_PATH}"]
+    run([*command, image.name(), "/sbin/init"])
+
+
+def _wait_booted(lab: Lab, host: str, new: bool) -> None:
+    """Until systemd has reached its target and sshd answers to the lab's key."""
+    inside = ["podman", "exec", "--interactive", lab.container(host)]
+    if new:
+        public = Path(f"{lab.key}.pub").read_text()
+        run([*inside, "sh", "-c", "cat >/root/.ssh/authorized_keys"], text_in=public)
+    limit = time.monotonic() + BOOT_LIMIT_SEC
+    state = ""
+    while time.monotonic() < limit:
+        state = run([*inside, "systemctl", "is-system-running"], check=False).stdout.strip()
+        if (
+            state in ("running", "degraded")
+            and run([*inside, "systemctl", "is-active", "ssh"], check=False).returncode == 0
+        ):
+            return
+        time.sleep(0.5)
+    raise LabError(
+        f"{host} did not boot within {BOOT_LIMIT_SEC} s (systemd says {state!r}): podman logs {lab.container(host)}"
+    )

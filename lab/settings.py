@@ -1,0 +1,102 @@
+"""Which lab this is: its name, addresses, folder and hosts, all taken from inventories/lab."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.shell import LabError
+
+ROOT = Path(__file__).resolve().parent.parent
+LAB_DIR = ROOT / ".lab"
+INVENTORY = ROOT / "inventories" / "lab"
+SUBNET = "10.231.0"
+"""First three numbers of the addresses written in inventories/lab."""
+SUBNETS = {"lab": SUBNET, "molecule": "10.231.1", "interrupted": "10.231.2"}
+"""Every lab that may run beside the others, with the first three numbers of its addresses."""
+STORE_PATH = "/mnt/store"
+STORE_HOSTS = ("winning", "window", "seal", "deal", "pc2-a", "pc2-b")
+"""Hosts that mount the long-term store: whoever proves from it or finalizes into it."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab. `hosts` maps inventory host names to addresses; `groups` maps worker hosts to their sealing group."""
+
+    name: str
+    hosts: dict[str, str]
+    groups: dict[str, str]
+    inventory: Path
+
+    @property
+    def subnet(self) -> str:
+        """The network in CIDR form."""
+        return f"{SUBNETS[self.name]}.0/24"
+
+    @property
+    def network(self) -> str:
+        """Name of the podman network."""
+        return f"sealyard-{self.name}"
+
+    @property
+    def volume(self) -> str:
+        """Name of the podman volume that holds the long-term store."""
+        return f"sealyard-{self.name}-store"
+
+    @property
+    def key(self) -> Path:
+        """Private ssh key of the lab's root logins."""
+        return LAB_DIR / "id_ed25519"
+
+    @property
+    def record(self) -> Path:
+        """Who sealed what, kept so that a later `up` can print the table again."""
+        return LAB_DIR / f"sealed-{self.name}.json"
+
+    def container(self, host: str) -> str:
+        """Name of the container that plays `host`."""
+        return f"{self.name}-{host}"
+
+
+def load(name: str = "lab") -> Lab:
+    """The lab called `name`; LabError when there is none of that name."""
+    if name not in SUBNETS:
+        raise LabError(f"no lab is called {name!r}: use one of {', '.join(SUBNETS)}")
+    hosts = _hosts(yaml.safe_load((INVENTORY / "hosts.yml").read_text()))
+    groups = {}
+    for host in hosts:
+        variables = INVENTORY / "host_vars" / f"{host}.yml"
+        if variables.exists() and "sealing_worker_group" in (read := yaml.safe_load(variables.read_text())):
+            groups[host] = str(read["sealing_worker_group"])
+    addresses = {host: SUBNETS[name] + address.removeprefix(SUBNET) for host, address in hosts.items()}
+    inventory = INVENTORY if name == "lab" else _copy_inventory(name)
+    return Lab(name, addresses, groups, inventory)
+
+
+def _hosts(tree: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for group in tree.values():
+        for host, variables in ((group or {}).get("hosts") or {}).items():
+            if variables and "ansible_host" in variables:
+                found[host] = variables["ansible_host"]
+        found.update(_hosts((group or {}).get("children") or {}))
+    return found
+
+
+def _copy_inventory(name: str) -> Path:
+    """The lab's inventory with the addresses of lab `name`, so that two labs run beside each other."""
+    copy = LAB_DIR / name / "inventory"
+    if copy.exists():
+        shutil.rmtree(copy)
+    for source in sorted(INVENTORY.rglob("*.yml")):
+        if "plan" in source.relative_to(INVENTORY).parts:
+            continue
+        text = source.read_text().replace(SUBNET + ".", SUBNETS[name] + ".")
+        target = copy / source.relative_to(INVENTORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace('lab_root: "{{ inventory_dir }}/../.."', f'lab_root: "{ROOT}"'))
+    return copy
