@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -116,7 +117,7 @@ def check_inventory(
     roles: Mapping[str, Options],
     cluster: Options,
 ) -> list[Problem]:
-    """Return every problem of an inventory, the same mistake on many hosts as one problem.
+    """Return every problem of an inventory: one per variable, and the same mistake on many hosts once.
 
     `roles` and `cluster` come from `inventory_variables`. An empty list means that the inventory may be applied.
     """
@@ -127,8 +128,11 @@ def check_inventory(
             )
         ]
     inventory = Inventory(groups, hostvars, roles, cluster)
-    found = [problem for check in CHECKS for problem in check(inventory)]
-    return _merged(found, list(hostvars))
+    first: dict[str, Problem] = {}
+    for check in CHECKS:
+        for problem in check(inventory):
+            first.setdefault(problem["path"], problem)
+    return _merged(list(first.values()), list(hostvars))
 
 
 def plan_problems(
@@ -201,6 +205,15 @@ def check_host_has_a_group(inventory: Inventory) -> Iterator[Problem]:
         )
 
 
+def check_same_names(inventory: Inventory) -> Iterator[Problem]:
+    """Ansible takes a name that is both for either, now one, now the other."""
+    for host in inventory.hostvars:
+        if host in inventory.groups:
+            yield _problem(
+                "hosts", host, host, "is also the name of a group", f"another name for the host, such as {host}-1:"
+            )
+
+
 def check_miners(inventory: Inventory) -> Iterator[Problem]:
     """One winning and one window process per actor [6, 9, 10], a seal miner, at most one deal miner [14]."""
     reasons = {
@@ -229,7 +242,7 @@ def check_private_daemon(inventory: Inventory) -> Iterator[Problem]:
 def check_workers_have_miners(inventory: Inventory) -> Iterator[Problem]:
     """A group's miner must be a host that seals."""
     sealing = inventory.hosts("seal_miner", "deal_miner")
-    for host in inventory.hosts(*WORKER_GROUPS):
+    for host in inventory.hostvars:
         for name, group in _declared_groups(inventory, host).items():
             miner = group.get("miner") if isinstance(group, Mapping) else None
             if miner is not None and miner not in sealing:
@@ -269,20 +282,27 @@ def check_pc1_has_pc2(inventory: Inventory) -> Iterator[Problem]:
             "groups", "pc2_worker", "(empty)", f"has no host for what {pc1[0]} seals", "pc2_worker: with a host"
         )
         return
-    if any(not inventory.value(host, "sealing_worker_group") for host in pc2):
-        return  # the planner puts an unpinned PC2 host where one is missing
-    served = {inventory.value(host, "sealing_worker_group") for host in pc2}
+    served = {_pinned(inventory, host) for host in pc2}
+    if None in served:
+        return  # the planner puts a PC2 host that is free where one is missing
     for host in pc1:
-        group = inventory.value(host, "sealing_worker_group")
+        group = _pinned(inventory, host)
         if group and group not in served:
             problem = f"has PC1 hosts and no PC2 host in group {group}: its sectors would wait for ever"
-            remedy = f"sealing_worker_group: {group} on a host of pc2_worker, or one of {', '.join(sorted(map(str, served)))} here"
+            others = ", ".join(sorted(map(str, served)))
+            remedy = f"sealing_worker_group: {group} on a host of pc2_worker, or one of {others} here"
             yield _problem(host, "sealing_worker_group", str(group), problem, remedy)
 
 
 def _declared_groups(inventory: Inventory, host: str) -> Mapping[str, Any]:
     declared = inventory.value(host, "sealing_groups", {})
     return declared if isinstance(declared, Mapping) else {}
+
+
+def _pinned(inventory: Inventory, host: str) -> str | None:
+    """Return the declared group that `host` is pinned to, None where it is free or its group does not exist."""
+    group, declared = inventory.text(host, "sealing_worker_group"), _declared_groups(inventory, host)
+    return group if group and (not declared or group in declared) else None
 
 
 def _near_host(host: str, hosts: Sequence[str]) -> str | None:
@@ -341,10 +361,12 @@ def check_cluster_values(inventory: Inventory) -> Iterator[Problem]:
         remedy = f"{name}: {'with one of ' + ', '.join(choices) if choices else 'in group_vars/all'}"
         for host in unset:
             yield _problem(host, name, "(empty)", "is not set", remedy)
-        different = {str(value) for host, value in values.items() if host not in unset}
-        if len(different) > 1:
-            problem = "differs between hosts; a cluster has one"
-            yield _problem("all", name, ", ".join(sorted(different)), problem, f"{name}: once, in group_vars/all")
+        count = Counter(str(value) for host, value in values.items() if host not in unset)
+        usual = max(count, key=lambda value: (count[value], value), default="")
+        for host in hosts:
+            if host not in unset and str(values[host]) != usual:
+                problem = f"differs from the other hosts' {usual}; a cluster has one"
+                yield _problem(host, name, str(values[host]), problem, f"{name}: once, in group_vars/all")
 
 
 def check_sector_size(inventory: Inventory) -> Iterator[Problem]:
@@ -521,6 +543,7 @@ def _store_paths(inventory: Inventory, host: str) -> dict[str, str]:
 CHECKS: tuple[Check, ...] = (
     check_group_names,
     check_host_has_a_group,
+    check_same_names,
     check_miners,
     check_private_daemon,
     check_workers_have_miners,
@@ -528,7 +551,6 @@ CHECKS: tuple[Check, ...] = (
     check_pc1_has_pc2,
     check_readable,
     check_variables,
-    check_cluster_values,
     check_sector_size,
     check_actor,
     check_deal_share,
@@ -536,4 +558,5 @@ CHECKS: tuple[Check, ...] = (
     check_environment,
     check_addresses,
     check_stores,
+    check_cluster_values,
 )

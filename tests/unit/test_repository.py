@@ -1,0 +1,191 @@
+"""What must hold across the whole repository: specs, defaults, playbooks, templates and names agree."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment
+from sealplan.inventory_variables import cluster_options, findings
+
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path.parent for path in ROOT.glob("roles/*/tasks"))
+PLAYBOOKS = [ROOT / "site.yml", *sorted((ROOT / "playbooks").glob("*.yml"))]
+TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
+UNITS = [path for path in TEMPLATES if re.search(r"\.(service|timer|socket|conf)\.j2$", path.name)]
+
+# Flags that make a daemon import or create its chain: at every start that carries them.
+FIRST_START_FLAGS = ("--import-snapshot", "--import-chain", "--halt-after-import", "--genesis", "--lotus-make-genesis")
+TOKENS = re.compile(
+    r"--token|api[-_]info\b(?!_file|\.env)|(FULLNODE|MINER)_API_INFO\s*=|eyJhbGci|password", re.IGNORECASE
+)
+
+
+def load(path: Path) -> Any:
+    """Return a YAML file's content."""
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+@cache
+def options(role: Path) -> dict[str, dict[str, Any]]:
+    """Return the options of a role's main entry point."""
+    specs = (load(role / "meta/argument_specs.yml") or {}).get("argument_specs", {})
+    return dict(specs.get("main", {}).get("options") or {})
+
+
+@cache
+def defaults(role: Path) -> dict[str, Any]:
+    """Return a role's defaults."""
+    return dict(load(role / "defaults/main.yml") or {})
+
+
+@cache
+def tracked_files() -> list[Path]:
+    """Return the files that belong to the repository."""
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+        return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+    hidden = {".venv", ".lab", ".git", "__pycache__"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and not hidden & set(path.relative_to(ROOT).parts)]
+
+
+def texts(*suffixes: str) -> Iterator[tuple[Path, str]]:
+    """Yield every tracked text file with one of the suffixes, and its content."""
+    for path in tracked_files():
+        if path.suffix in suffixes and not path.is_symlink():
+            yield path, path.read_text(encoding="utf-8", errors="replace")
+
+
+def by_name(path: Path) -> str:
+    """Return a test's name for a path."""
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+class TestRole:
+    """A role's defaults and its argument spec are the same list of documented, typed, prefixed variables."""
+
+    def test_has_an_argument_spec(self, role: Path) -> None:
+        specs = load(role / "meta/argument_specs.yml")
+        assert specs, "meta/argument_specs.yml is missing"
+        assert specs["argument_specs"]["main"]["short_description"]
+
+    def test_spec_lists_every_default(self, role: Path) -> None:
+        required = {
+            name for name, option in options(role).items() if "default" not in option and name not in defaults(role)
+        }
+        assert set(options(role)) - required == set(defaults(role))
+
+    def test_an_option_without_default_is_required_or_says_when_it_is_left_out(self, role: Path) -> None:
+        bare = [
+            name for name in options(role) if name not in defaults(role) and not options(role)[name].get("required")
+        ]
+        assert not bare, f"no default and not required: {bare}"
+
+    def test_spec_tells_the_default(self, role: Path) -> None:
+        told = {name: option["default"] for name, option in options(role).items() if "default" in option}
+        assert told == {name: defaults(role).get(name) for name in told}
+
+    def test_defaults_have_the_declared_type(self, role: Path) -> None:
+        wrong = {
+            name + finding.where: finding.problem
+            for name, value in defaults(role).items()
+            if not (isinstance(value, str) and "{{" in value)
+            for finding in findings(name, value, options(role).get(name, {"type": "raw"}))
+        }
+        assert not wrong
+
+    def test_options_are_described(self, role: Path) -> None:
+        assert not [name for name, option in options(role).items() if not option.get("description")]
+
+    def test_variables_have_the_role_as_prefix(self, role: Path) -> None:
+        own = {*defaults(role), *options(role), *(load(role / "vars/main.yml") or {})}
+        assert not [name for name in own if not name.lstrip("_").startswith(f"{role.name}_")]
+
+
+def test_a_cluster_variable_has_one_default_everywhere() -> None:
+    """`sealing_user | default('filecoin')` must not be `default('lotus')` in another role."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for path, text in texts(".yml", ".j2"):
+        for name, default in re.findall(r"\b(sealing_\w+)\s*\|\s*default\(\s*([^(){}]*?)\s*(?:,\s*true\s*)?\)", text):
+            found.setdefault(name, {}).setdefault(default.replace('"', "'"), []).append(by_name(path))
+    assert not {name: values for name, values in found.items() if len(values) > 1}
+
+
+def test_cluster_variables_are_documented() -> None:
+    """Every sealing_ word in a play, a role or an inventory is a documented variable, a role, a filter or a module."""
+    known = {*cluster_options(), *(role.name for role in ROLES)}
+    known |= {name for role in ROLES for name in (*options(role), *(load(role / "vars/main.yml") or {}))}
+    known |= {path.stem for path in ROOT.glob("library/*.py")} | {
+        path.stem for path in ROOT.glob("filter_plugins/*.py")
+    }
+    for path in ROOT.glob("filter_plugins/*.py"):
+        known |= set(re.findall(r'"(sealing_\w+)":', path.read_text(encoding="utf-8")))
+    unknown = {
+        f"{by_name(path)}: {word}"
+        for path, text in texts(".yml", ".j2")
+        if path.relative_to(ROOT).parts[0] in ("roles", "playbooks", "inventories", "site.yml")
+        for word in re.findall(r"(?<![\w.-])(sealing_[a-z0-9_]+)", text)
+        if word not in known and not any(word.startswith(f"{role.name}_") for role in ROLES)
+    }
+    assert not unknown
+
+
+def test_playbooks_parse() -> None:
+    program = Path(sys.executable).parent / "ansible-playbook"
+    command = [str(program), "--syntax-check", "-i", "localhost,", *map(str, PLAYBOOKS)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr + run.stdout
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=by_name)
+def test_template_parses(path: Path) -> None:
+    Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]).parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", UNITS, ids=by_name)
+def test_unit_holds_no_token_and_no_first_start_flag(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    assert not TOKENS.search(code)
+    assert not [flag for flag in FIRST_START_FLAGS if flag in code]
+
+
+def test_no_path_of_some_machine() -> None:
+    """What works only where it was written does not belong here."""
+    of_a_machine = re.compile(r"(?<![\w./}$~-])/(?:root|work|home/\w+|Users)/[\w.]")
+    here = by_name(Path(__file__))
+    found = [
+        f"{by_name(path)}:{number}: {line.strip()[:100]}"
+        for path, text in texts(".py", ".yml", ".j2", ".md", ".toml", ".cfg", ".sh", ".svg", ".json", "")
+        if by_name(path) != here and "tests/contracts" not in by_name(path) and "tests/topologies" not in by_name(path)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if of_a_machine.search(line)
+    ]
+    assert not found
+
+
+def test_no_lint_rule_is_switched_off_in_place() -> None:
+    assert not [by_name(path) for path, text in texts(".yml", ".j2") if re.search(r"#\s*noqa", text)]
+
+
+def test_every_playbook_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [path.name for path in PLAYBOOKS if path.name not in readme]
+
+
+def test_every_vault_example_holds_only_placeholders() -> None:
+    """An example that looks like a secret would be taken for one, and preflight would let it pass."""
+    for path in ROOT.glob("inventories/*/group_vars/all/vault.yml.example"):
+        values = load(path)
+        assert values
+        assert all(name.startswith("vault_") and "REPLACE" in str(value) for name, value in values.items())
