@@ -1,0 +1,341 @@
+"""Filters of the sealing roles: identity of sector paths, files of a host's workers, what the miner says of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+TASK_TYPES = {
+    "AP": "seal/v0/addpiece",
+    "PC1": "seal/v0/precommit/1",
+    "PC2": "seal/v0/precommit/2",
+    "C2": "seal/v0/commit/2",
+}
+"""The plan's task names and what WorkerStats calls them (contract resources.json, tasks.*.task_type)."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the files of a host's workers need beyond the plan. Sizes in bytes; `api_infos` maps "MINER/ROLE" to
+    TOKEN:MULTIADDR, or to None where the miner could not be asked."""
+
+    name: str
+    address: str
+    data_dir: str
+    install_root: str
+    config_dir: str
+    unit_dir: str
+    user: str
+    group: str
+    actor: str
+    api_infos: Mapping[str, str | None]
+    cgroup_v2: bool
+    memory_floor_bytes: int
+    numa_policy: str
+    environment: Mapping[str, str]
+    stores: Sequence[Mapping[str, Any]]
+
+
+def miner_role(worker: Mapping[str, Any], miners: Mapping[str, Any]) -> str:
+    """Which process on its miner host a worker serves: the plan's word, else seal where the host seals, else deal."""
+    roles = miners.get(worker["miner"], {}).get("roles", [])
+    return str(worker.get("miner_role") or ("deal" if "deal" in roles and "seal" not in roles else "seal"))
+
+
+def worker_miners(host_plan: Mapping[str, Any], miners: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Miner processes the host's workers serve, each once: {key "MINER/ROLE", host, role, workers [names]}."""
+    found: dict[str, dict[str, Any]] = {}
+    for worker in host_plan.get("workers", []):
+        role = miner_role(worker, miners)
+        key = f"{worker['miner']}/{role}"
+        entry = found.setdefault(key, {"key": key, "host": worker["miner"], "role": role, "workers": []})
+        entry["workers"].append(worker["name"])
+    return [found[key] for key in sorted(found)]
+
+
+def api_infos(results: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """TOKEN:MULTIADDR by key from slurped files `api` and `token`; None where one of the two could not be read.
+
+    Each result is of a loop whose items are pairs of {key: ...} and the file's name.
+    """
+    parts: dict[str, dict[str, str]] = {}
+    for result in results:
+        owner, file = result["item"]
+        found = parts.setdefault(owner["key"], {})
+        if result.get("content"):
+            found[file] = base64.b64decode(result["content"]).decode().strip()
+    return {
+        key: f"{found['token']}:{found['api']}" if found.get("token") and found.get("api") else None
+        for key, found in parts.items()
+    }
+
+
+def store_id(name: str, actor: str) -> str:
+    """Sector-path ID of a long-term store: the same on every host that mounts it."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"sealyard:{actor}:store:{name}"))
+
+
+def sectorstore(path: Mapping[str, Any]) -> str:
+    """Text of sectorstore.json for a path of the plan (contract files.json, sectorstore_json)."""
+    return (
+        json.dumps(
+            {
+                "ID": path["id"],
+                "Weight": path.get("weight", 10),
+                "CanSeal": path.get("can_seal", False),
+                "CanStore": path.get("can_store", False),
+                "MaxStorage": path.get("max_storage_bytes") or 0,
+                "Groups": path.get("groups"),
+                "AllowTo": path.get("allow_to"),
+                "AllowTypes": None,
+                "DenyTypes": None,
+                "AllowMiners": None,
+                "DenyMiners": None,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def store_paths(stores: Sequence[Mapping[str, Any]], actor: str) -> list[dict[str, Any]]:
+    """Long-term stores in the form of the plan's paths."""
+    return [
+        {"path": store["path"], "id": store.get("id") or store_id(store["name"], actor), "can_store": True}
+        for store in stores
+    ]
+
+
+def store_directories(stores: Sequence[Mapping[str, Any]], user: str, group: str) -> list[dict[str, Any]]:
+    """Roots of the stores as the option `directories` of module file_set."""
+    return [{"path": store["path"], "mode": "0755", "owner": user, "group": group} for store in stores]
+
+
+def store_files(stores: Sequence[Mapping[str, Any]], actor: str) -> list[dict[str, Any]]:
+    """Identity files of the stores as the option `files` of module file_set; one that is there stays as it is."""
+    return [
+        {"path": f"{path['path']}/sectorstore.json", "content": sectorstore(path), "json_set": []}
+        for path in store_paths(stores, actor)
+    ]
+
+
+def paths_of(worker: Mapping[str, Any], host_plan: Mapping[str, Any], host: Host) -> list[dict[str, Any]]:
+    """Paths the worker opens: its sealing paths, and the stores when it runs PC2, because finalize runs there."""
+    sealing = [dict(path) for path in host_plan.get("paths", []) if worker["name"] in path["workers"]]
+    return sealing + (store_paths(host.stores, host.actor) if "PC2" in worker["tasks"] else [])
+
+
+def quoted(name: str, value: str) -> str:
+    """One Environment= assignment of a unit; percent signs are systemd specifiers and are doubled."""
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'Environment="{name}={escaped}"'
+
+
+def drop_in(worker: Mapping[str, Any], host: Host) -> str:
+    """Drop-in of lotus-worker@NAME.service: the binding, the limits, the environment and the command line."""
+    lines = [f"# {line}" for line in _why(worker)]
+    lines += ["[Service]", f"CPUAffinity={' '.join(worker['cpus'].split(','))}"]
+    node = worker.get("numa_node")
+    if node is not None and host.numa_policy != "default":
+        lines += [f"NUMAPolicy={host.numa_policy}", f"NUMAMask={node}"]
+    if host.cgroup_v2:
+        lines.append(f"AllowedCPUs={worker['cpus']}")
+        if node is not None:
+            lines.append(f"AllowedMemoryNodes={node}")
+    if worker.get("memory_bytes"):
+        lines.append(f"MemoryMax={max(int(worker['memory_bytes']), host.memory_floor_bytes)}")
+    environment = {**worker.get("environment", {}), **worker.get("resources", {}), **host.environment}
+    lines += [quoted(name, environment[name]) for name in sorted(environment)]
+    flags = " ".join(
+        ["--no-local-storage", f"--name={host.name}/{worker['name']}", f"--listen={_listen(worker, host)}"]
+        + [flag.replace("%", "%%") for flag in worker.get("flags", [])]
+    )
+    # The empty line takes back the template's command; systemd would otherwise refuse two.
+    lines += ["ExecStart=", f"ExecStart={host.install_root}/current/bin/lotus-worker run {flags}"]
+    return "\n".join(lines) + "\n"
+
+
+def _why(worker: Mapping[str, Any]) -> list[str]:
+    why = worker.get("why") or []
+    return [why] if isinstance(why, str) else [str(reason) for reason in why]
+
+
+def _listen(worker: Mapping[str, Any], host: Host) -> str:
+    address = f"[{host.address}]" if ":" in host.address else host.address
+    return f"{address}:{worker['port']}"
+
+
+def unit_name(worker: Mapping[str, Any]) -> str:
+    """Name of the worker's unit."""
+    return f"lotus-worker@{worker['name']}.service"
+
+
+def _environment_file(worker: Mapping[str, Any], host: Host) -> str:
+    return f"{host.config_dir}/lotus-worker@{worker['name']}.env"
+
+
+def _drop_in_dir(worker: Mapping[str, Any], host: Host) -> str:
+    return f"{host.unit_dir}/{unit_name(worker)}.d"
+
+
+def _repo(worker: Mapping[str, Any], host: Host) -> str:
+    return f"{host.data_dir}/worker/{worker['name']}"
+
+
+def _path_files(host_plan: Mapping[str, Any], host: Host) -> Iterator[dict[str, Any]]:
+    sealing = [(dict(path), ["Groups", "AllowTo"]) for path in host_plan.get("paths", [])]
+    opens_stores = any("PC2" in worker["tasks"] for worker in host_plan.get("workers", []))
+    stores = store_paths(host.stores, host.actor) if opens_stores else []
+    to_set: list[str]
+    for path, to_set in [*sealing, *((store, []) for store in stores)]:
+        # A path that has an ID keeps it: sectors are known by it. Only the plan's grouping is brought up to date.
+        yield {
+            "path": f"{path['path']}/sectorstore.json",
+            "content": sectorstore(path),
+            "owner": host.user,
+            "group": host.group,
+            "json_set": to_set,
+        }
+
+
+def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any], miners: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything the host's workers start from, as the options of module file_set.
+
+    `context` holds the fields of Host, `miners` is the plan's `miners`. Raises KeyError for a plan that lacks a key.
+    """
+    host = Host(**context)
+    workers = host_plan.get("workers", [])
+    own = {"owner": host.user, "group": host.group}
+    directories: list[dict[str, Any]] = [{"path": host.config_dir, "mode": "0750"}]
+    directories += [{"path": path["path"], "mode": "0755", **own} for path in host_plan.get("paths", [])]
+    if workers:
+        directories.append({"path": f"{host.data_dir}/worker", "mode": "0755", **own})
+    files = list(_path_files(host_plan, host))
+    secrets = []
+    for worker in workers:
+        repo = _repo(worker, host)
+        directories += [
+            {"path": repo, "mode": "0750", **own},
+            {"path": f"{repo}/tmp", "mode": "0750", **own},
+            {"path": _drop_in_dir(worker, host), "mode": "0755"},
+        ]
+        paths = [{"Path": path["path"]} for path in paths_of(worker, host_plan, host)]
+        files += [
+            {
+                "path": f"{repo}/storage.json",
+                "content": json.dumps({"StoragePaths": paths}, indent=2) + "\n",
+                "json_add": ["StoragePaths"],
+                **own,
+            },
+            {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, host)},
+        ]
+        key = f"{worker['miner']}/{miner_role(worker, miners)}"
+        info = host.api_infos.get(key)
+        role = key.split("/")[1]
+        secrets.append(
+            {
+                "path": _environment_file(worker, host),
+                "content": f"MINER_API_INFO={info}\n" if info else None,
+                "remedy": f"Start the {role} miner on {worker['miner']} (playbooks/miners.yml), then run again.",
+            }
+        )
+    return {"directories": directories, "files": files, "secrets": secrets}
+
+
+def worker_units(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Units of the host's workers with the files each starts from, as the option `units` of module unit_set."""
+    host = Host(**context)
+    units = []
+    for worker in host_plan.get("workers", []):
+        opened = [f"{path['path']}/sectorstore.json" for path in host_plan.get("paths", []) if _opens(worker, path)]
+        units.append(
+            {
+                "name": unit_name(worker),
+                "files": [
+                    f"{host.unit_dir}/lotus-worker@.service",
+                    f"{_drop_in_dir(worker, host)}/sealyard.conf",
+                    _environment_file(worker, host),
+                    f"{_repo(worker, host)}/storage.json",
+                    *opened,
+                ],
+            }
+        )
+    return units
+
+
+def _opens(worker: Mapping[str, Any], path: Mapping[str, Any]) -> bool:
+    return worker["name"] in path["workers"]
+
+
+def expected_workers(host_plan: Mapping[str, Any], host_name: str) -> list[dict[str, Any]]:
+    """What a miner must list for this host: [{name "HOST/WORKER", tasks [AP, …], miner}]."""
+    return [
+        {"name": f"{host_name}/{worker['name']}", "tasks": list(worker["tasks"]), "miner": worker["miner"]}
+        for worker in host_plan.get("workers", [])
+    ]
+
+
+def worker_problems(
+    stats: Mapping[str, Any] | None, host_plan: Mapping[str, Any], host_name: str, names: Sequence[str]
+) -> list[str]:
+    """What is wrong with the workers `names` of a host in the answer to WorkerStats: one sentence each, [] when none.
+
+    A worker that came back is listed twice for a while, so one good entry is enough.
+    """
+    problems = []
+    for worker in expected_workers(host_plan, host_name):
+        short = worker["name"].split("/", 1)[1]
+        if short not in names:
+            continue
+        listed = [
+            entry for entry in (stats or {}).values() if (entry.get("Info") or {}).get("Hostname") == worker["name"]
+        ]
+        verdicts = [_verdict(worker, entry) for entry in listed]
+        if "" in verdicts:
+            continue
+        if not verdicts:
+            problems.append(
+                f"{worker['name']} is not registered at {worker['miner']}: read journalctl -u lotus-worker@{short} on "
+                f"{host_name}; a line with 401 means its token is not the miner's, run playbooks/workers.yml"
+            )
+        else:
+            problems.append(f"{worker['name']} at {worker['miner']}: {verdicts[-1]}")
+    return problems
+
+
+def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    if not entry.get("Enabled"):
+        return "registered but disabled: the miner cannot reach it, open its port towards the miner"
+    names = {long: short for short, long in TASK_TYPES.items()}
+    has = {names[task] for task in entry.get("Tasks") or [] if task in names}
+    wanted = set(worker["tasks"])
+    if has == wanted:
+        return ""
+    if not has:
+        return "takes no task: it is drained, playbooks/drain.yml -e drain_state=active puts it back to work"
+    return (
+        f"takes {' '.join(sorted(has))} instead of {' '.join(sorted(wanted))}: "
+        "playbooks/drain.yml -e drain_state=active sets the plan's tasks"
+    )
+
+
+class FilterModule:
+    """Ansible's view of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "api_infos": api_infos,
+            "expected_workers": expected_workers,
+            "sectorstore": sectorstore,
+            "store_directories": store_directories,
+            "store_files": store_files,
+            "worker_files": worker_files,
+            "worker_miners": worker_miners,
+            "worker_problems": worker_problems,
+            "worker_units": worker_units,
+        }

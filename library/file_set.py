@@ -1,0 +1,372 @@
+#!/usr/bin/python
+"""Bring a set of small text files and directories to a stated content, owner and mode in one call."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import json
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: file_set
+short_description: Write many small files in one call
+description:
+  - A host with 24 workers has over 100 files; one task per kind of file and one round trip per file would cost minutes.
+  - Each file is written beside its place and renamed, so a reader sees the old or the new text, never half of one.
+  - A file whose text, owner and mode are right is not touched, so its modification time says when it last changed.
+options:
+  owner:
+    description: Owner of everything that names none.
+    type: str
+    default: root
+  group:
+    description: Group of everything that names none.
+    type: str
+    default: root
+  directories:
+    description: Directories to make, in this order.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {type: path, required: true, description: Absolute path.}
+      mode: {type: str, default: '0755', description: Octal mode.}
+      owner: {type: str, description: Owner.}
+      group: {type: str, description: Group.}
+  files:
+    description: Files to write; their directories exist or are among O(directories).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {type: path, required: true, description: Absolute path.}
+      content: {type: str, required: true, description: The whole text.}
+      mode: {type: str, default: '0644', description: Octal mode.}
+      owner: {type: str, description: Owner.}
+      group: {type: str, description: Group.}
+      json_set:
+        type: list
+        elements: str
+        description:
+          - Makes the content a JSON object that is merged into the file. These keys get the wanted values, every other
+            key that the file has stays as it is.
+      json_add:
+        type: list
+        elements: str
+        description: As O(files[].json_set), for lists. What the file lists stays, what it lacks is appended.
+  secrets:
+    description: Files whose text is never shown, not even as a difference.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {type: path, required: true, description: Absolute path.}
+      content: {type: str, description: 'The whole text; unset keeps the file, which must then exist.'}
+      mode: {type: str, default: '0600', description: Octal mode.}
+      owner: {type: str, description: Owner.}
+      group: {type: str, description: Group.}
+      remedy: {type: str, default: '', description: What to do when there is neither a text nor a file.}
+author: [Sealyard]
+"""
+
+EXAMPLES = r"""
+- name: Write what the seal miner starts with
+  file_set:
+    directories:
+      - {path: /etc/sealyard, mode: "0750"}
+    files:
+      - {path: /etc/systemd/system/lotus-miner-seal.service, content: "[Service]\nExecStart=/bin/true\n"}
+    secrets:
+      - {path: /etc/sealyard/lotus-miner-seal.env, content: "FULLNODE_API_INFO={{ api_info }}\n"}
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths that were made or changed, in the order given.
+  type: list
+  elements: str
+  returned: always
+kept_secrets:
+  description: Secrets that were left as they are because no text was given.
+  type: list
+  elements: str
+  returned: always
+"""
+
+
+class Unwritable(Exception):
+    """Something cannot be brought to its state; the text names the path and the remedy."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or directory as it should be; `content` None leaves the text of an existing file alone."""
+
+    path: Path
+    mode: int
+    owner: str
+    group: str
+    content: str | None = None
+    json_set: tuple[str, ...] | None = None
+    json_add: tuple[str, ...] | None = None
+
+
+@dataclass
+class Report:
+    """What was changed, and the differences that may be shown."""
+
+    changed_paths: list[str] = field(default_factory=list)
+    kept_secrets: list[str] = field(default_factory=list)
+    differences: list[dict[str, str]] = field(default_factory=list)
+
+
+def user_id(name: str) -> int | None:
+    """Number of the user, None when there is no such user."""
+    try:
+        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def group_id(name: str) -> int | None:
+    """Number of the group, None when there is no such group."""
+    try:
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def attributes(path: Path) -> str:
+    """Mode, owner and group of what lies at `path`, as in "0600 0 0"; empty when nothing does."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return ""
+    return f"{stat.S_IMODE(found.st_mode):04o} {found.st_uid} {found.st_gid}"
+
+
+def wanted_attributes(entry: Entry) -> str:
+    """The attributes `entry` asks for, in the form of `attributes`; an unknown user or group stays a name."""
+    user, group = user_id(entry.owner), group_id(entry.group)
+    return f"{entry.mode:04o} {entry.owner if user is None else user} {entry.group if group is None else group}"
+
+
+def owners(entry: Entry) -> tuple[int, int]:
+    """Numbers of the entry's owner and group; Unwritable when the host does not know them."""
+    user, group = user_id(entry.owner), group_id(entry.group)
+    if user is None or group is None:
+        raise Unwritable(
+            f"{entry.path} is to belong to {entry.owner}:{entry.group}, which this host does not have; "
+            "run playbooks/base.yml on it first"
+        )
+    return user, group
+
+
+def make_directory(entry: Entry, check: bool, report: Report) -> None:
+    """Make one directory, or correct its mode and owner."""
+    if entry.path.exists() and not entry.path.is_dir():
+        raise Unwritable(f"{entry.path} should be a directory and is a file; move it away")
+    before, after = attributes(entry.path), wanted_attributes(entry)
+    if before == after:
+        return
+    report.changed_paths.append(str(entry.path))
+    report.differences.append(difference(entry.path, f"{before}\n" if before else "", f"{after}\n", "attributes of "))
+    if check:
+        return
+    user, group = owners(entry)
+    entry.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chown(entry.path, user, group)
+    entry.path.chmod(entry.mode)
+
+
+def read(path: Path) -> str | None:
+    """Text of a file, None when it does not exist."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def wanted_text(entry: Entry, before: str | None) -> str | None:
+    """Text the file should have, given the text it has; Unwritable when that is to be merged and is no JSON object."""
+    if before is None or entry.content is None:
+        return before if entry.content is None else entry.content
+    if entry.json_set is None and entry.json_add is None:
+        return entry.content
+    try:
+        found = json.loads(before)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unwritable(f"{entry.path} is no JSON object; repair it or move it away, it is not overwritten")
+    merged = merge(found, json.loads(entry.content), entry.json_set or (), entry.json_add or ())
+    # Lotus writes these files too: the same object in another layout is no change.
+    return before if merged == found else json.dumps(merged, indent=2) + "\n"
+
+
+def merge(
+    found: dict[str, Any], wanted: dict[str, Any], to_set: tuple[str, ...], to_add: tuple[str, ...]
+) -> dict[str, Any]:
+    """What `found` becomes: `to_set` keys as wanted, `to_add` lists with what they lack, missing keys added."""
+    merged = {**wanted, **found, **{key: wanted[key] for key in to_set}}
+    for key in to_add:
+        present = found.get(key) or []
+        missing = [item for item in wanted[key] if item not in present]
+        if missing:
+            merged[key] = [*present, *missing]
+    return merged
+
+
+def write_file(entry: Entry, check: bool, report: Report, secret: bool) -> None:
+    """Bring one file to its text, owner and mode."""
+    if entry.path.is_dir():
+        raise Unwritable(f"{entry.path} should be a file and is a directory; move it away")
+    before = read(entry.path)
+    text = wanted_text(entry, before)
+    same_attributes = attributes(entry.path) == wanted_attributes(entry)
+    if before == text and same_attributes:
+        return
+    report.changed_paths.append(str(entry.path))
+    if not secret and before != text:
+        report.differences.append(difference(entry.path, before or "", text or ""))
+    elif not same_attributes:
+        now = attributes(entry.path)
+        report.differences.append(
+            difference(entry.path, f"{now}\n" if now else "", f"{wanted_attributes(entry)}\n", "attributes of ")
+        )
+    if check:
+        return
+    user, group = owners(entry)
+    if before == text:
+        os.chown(entry.path, user, group)
+        entry.path.chmod(entry.mode)
+    else:
+        replace(entry.path, text or "", user, group, entry.mode)
+
+
+def replace(path: Path, text: str, user: int, group: int, mode: int) -> None:
+    """Write `text` beside `path`, readable by nobody else until its mode is set, and rename it into place."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fchown(out.fileno(), user, group)
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def difference(path: Path, before: str, after: str, kind: str = "") -> dict[str, str]:
+    """One entry of Ansible's diff."""
+    return {"before_header": f"{kind}{path}", "before": before, "after_header": f"{kind}{path}", "after": after}
+
+
+def entries(items: list[Mapping[str, Any]], options: Mapping[str, Any]) -> Iterator[Entry]:
+    """Module options as entries, with the owner and group of the whole call where an item names none."""
+    for item in items:
+        path = Path(item["path"])
+        if not path.is_absolute():
+            raise Unwritable(f"'{path}' is no absolute path")
+        yield Entry(
+            path=path,
+            mode=int(item["mode"], 8),
+            owner=item["owner"] or options["owner"],
+            group=item["group"] or options["group"],
+            content=item.get("content"),
+            json_set=None if item.get("json_set") is None else tuple(item["json_set"]),
+            json_add=None if item.get("json_add") is None else tuple(item["json_add"]),
+        )
+
+
+def apply(options: Mapping[str, Any], check: bool) -> Report:
+    """Do what the options ask; with `check` only say what would be done."""
+    report = Report()
+    for entry in entries(options["directories"], options):
+        make_directory(entry, check, report)
+    for entry in entries(options["files"], options):
+        write_file(entry, check, report, secret=False)
+    for item, entry in zip(options["secrets"], entries(options["secrets"], options), strict=True):
+        if entry.content is None:
+            if not entry.path.exists():
+                if check:
+                    continue
+                raise Unwritable(f"{entry.path} does not exist and its content is not known. {item['remedy']}".strip())
+            report.kept_secrets.append(str(entry.path))
+        write_file(entry, check, report, secret=True)
+    return report
+
+
+def main() -> None:
+    """Module entry."""
+    common: dict[str, Any] = {
+        "path": {"type": "path", "required": True},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {**common, "mode": {"type": "str", "default": "0755"}},
+            },
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **common,
+                    "content": {"type": "str", "required": True},
+                    "mode": {"type": "str", "default": "0644"},
+                    "json_set": {"type": "list", "elements": "str"},
+                    "json_add": {"type": "list", "elements": "str"},
+                },
+            },
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                # The option is a list of files; only their text is secret.
+                "no_log": False,
+                "options": {
+                    **common,
+                    "content": {"type": "str", "no_log": True},
+                    "mode": {"type": "str", "default": "0600"},
+                    "remedy": {"type": "str", "default": ""},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    try:
+        report = apply(module.params, module.check_mode)
+    except (Unwritable, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(report.changed_paths),
+        changed_paths=report.changed_paths,
+        kept_secrets=report.kept_secrets,
+        diff=report.differences,
+    )
+
+
+if __name__ == "__main__":
+    main()

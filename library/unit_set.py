@@ -1,0 +1,253 @@
+#!/usr/bin/python
+"""Bring a set of systemd units to enabled and running, each not older than the files it starts from."""
+
+from __future__ import annotations
+
+import fnmatch
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: unit_set
+short_description: Enable, start, restart and retire systemd units in one call
+description:
+  - A unit is restarted when one of its O(units[].files) changed after the unit started. A notified handler would be
+    lost when the run is killed between the change and the restart; the age of a file is not.
+  - Units that stop slowly (a worker that drains) stop side by side.
+options:
+  units:
+    description: Units that must be enabled and running.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {type: str, required: true, description: 'Name with its suffix, such as C(lotus-miner-seal.service).'}
+      files:
+        description: Files the unit reads at its start.
+        type: list
+        elements: path
+        default: []
+  exclusive:
+    description: Shell pattern. Loaded or enabled units that match and are not in O(units) are stopped and disabled.
+    type: str
+  may_restart:
+    description: With V(false) a unit that is due for a restart keeps running and is returned in RV(deferred).
+    type: bool
+    default: true
+author: [Sealyard]
+"""
+
+EXAMPLES = r"""
+- name: Run the workers of the plan and no other
+  unit_set:
+    units:
+      - name: lotus-worker@pc1-0.service
+        files: [/etc/sealyard/lotus-worker@pc1-0.env]
+    exclusive: lotus-worker@*.service
+"""
+
+RETURN = r"""
+started:
+  description: Units that were not running.
+  type: list
+  elements: str
+  returned: always
+restarted:
+  description: Units that were older than one of their files.
+  type: list
+  elements: str
+  returned: always
+deferred:
+  description: Units that are due for a restart which O(may_restart=false) forbade.
+  type: list
+  elements: str
+  returned: always
+retired:
+  description: Units that were stopped or disabled.
+  type: list
+  elements: str
+  returned: always
+enabled:
+  description: Units that were not enabled.
+  type: list
+  elements: str
+  returned: always
+"""
+
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic"
+
+
+class SystemdFailed(Exception):
+    """systemctl refused; the text names the command, its message and where to look."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What systemd says of one unit; `started_at` is seconds since the epoch, 0 when it never ran."""
+
+    name: str
+    known: bool
+    active: str
+    enabled: bool
+    stale_definition: bool
+    started_at: float
+
+
+@dataclass
+class Steps:
+    """What has to be done, by unit name."""
+
+    enable: list[str] = field(default_factory=list)
+    start: list[str] = field(default_factory=list)
+    restart: list[str] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+    retire: list[str] = field(default_factory=list)
+
+    def any(self) -> bool:
+        """True when something is to be done; a deferred restart is not."""
+        return bool(self.enable or self.start or self.restart or self.retire)
+
+
+def parse_states(text: str, boot_time: float) -> dict[str, State]:
+    """Read the output of `systemctl show`, blocks of KEY=VALUE; `boot_time` is the epoch second of monotonic zero."""
+    states = {}
+    for block in text.strip().split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if "Id" not in values:
+            continue
+        started_usec = int(values.get("ExecMainStartTimestampMonotonic") or 0)
+        states[values["Id"]] = State(
+            name=values["Id"],
+            known=values.get("LoadState") == "loaded",
+            active=values.get("ActiveState", "inactive"),
+            enabled=values.get("UnitFileState") in ("enabled", "enabled-runtime"),
+            stale_definition=values.get("NeedDaemonReload") == "yes",
+            started_at=boot_time + started_usec / 1e6 if started_usec else 0.0,
+        )
+    return states
+
+
+def newest(paths: Sequence[str]) -> float:
+    """Latest modification time of the files that exist, seconds since the epoch; 0 when none does."""
+    return max((Path(path).lstat().st_mtime for path in paths if Path(path).exists()), default=0.0)
+
+
+def steps_for(
+    units: Sequence[Mapping[str, Any]],
+    states: Mapping[str, State],
+    present: Sequence[str],
+    exclusive: str | None,
+    may_restart: bool,
+) -> Steps:
+    """Compare wanted units with what is there; `present` are the loaded or enabled units of the exclusive pattern."""
+    steps = Steps()
+    for unit in units:
+        name = unit["name"]
+        state = states.get(name)
+        if state is None or not state.enabled:
+            steps.enable.append(name)
+        if state is None or state.active not in ("active", "activating", "reloading"):
+            steps.start.append(name)
+        elif newest(unit["files"]) > state.started_at:
+            (steps.restart if may_restart else steps.deferred).append(name)
+    wanted = {unit["name"] for unit in units}
+    if exclusive:
+        steps.retire = sorted(name for name in present if fnmatch.fnmatch(name, exclusive) and name not in wanted)
+    return steps
+
+
+def systemctl(*arguments: str) -> str:
+    """Run systemctl and return its output; SystemdFailed with its message otherwise."""
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        names = " ".join(f"-u {argument}" for argument in arguments[1:] if not argument.startswith("-"))
+        raise SystemdFailed(
+            f"systemctl {' '.join(arguments)}: {done.stderr.strip() or done.returncode}. "
+            f"What the units said: journalctl {names} -n 40"
+        )
+    return done.stdout
+
+
+def show(names: Sequence[str]) -> dict[str, State]:
+    """State of the named units."""
+    if not names:
+        return {}
+    boot_time = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return parse_states(systemctl("show", "--property", PROPERTIES, *names), boot_time)
+
+
+def present_units(pattern: str | None) -> list[str]:
+    """Units of the pattern that run, failed or are enabled."""
+    if not pattern:
+        return []
+    listed = systemctl("list-units", "--all", "--plain", "--no-legend", pattern).splitlines()
+    links = systemctl("list-unit-files", "--plain", "--no-legend", pattern).splitlines()
+    running = {line.split()[0] for line in listed if line.split() and line.split()[2:3] != ["inactive"]}
+    enabled = {line.split()[0] for line in links if line.split()[1:2] == ["enabled"]}
+    return sorted(name for name in running | enabled if not name.endswith("@.service"))
+
+
+def carry_out(steps: Steps, failed: Sequence[str]) -> None:
+    """Do the steps: reload is done before, units of one kind together."""
+    if steps.enable:
+        systemctl("enable", "--quiet", *steps.enable)
+    if failed:
+        systemctl("reset-failed", *failed)
+    if steps.start:
+        systemctl("start", *steps.start)
+    if steps.restart:
+        systemctl("restart", *steps.restart)
+    if steps.retire:
+        systemctl("disable", "--quiet", *steps.retire)
+        systemctl("stop", *steps.retire)
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "units": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "files": {"type": "list", "elements": "path", "default": []},
+                },
+            },
+            "exclusive": {"type": "str"},
+            "may_restart": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    names = [unit["name"] for unit in options["units"]]
+    try:
+        states = show(names)
+        if not module.check_mode and any(state.stale_definition or not state.known for state in states.values()):
+            systemctl("daemon-reload")
+            states = show(names)
+        present = present_units(options["exclusive"])
+        steps = steps_for(options["units"], states, present, options["exclusive"], options["may_restart"])
+        if not module.check_mode:
+            carry_out(steps, [name for name in steps.start if name in states and states[name].active == "failed"])
+    except SystemdFailed as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=steps.any(),
+        started=steps.start,
+        restarted=steps.restart,
+        deferred=steps.deferred,
+        retired=steps.retire,
+        enabled=steps.enable,
+    )
+
+
+if __name__ == "__main__":
+    main()
