@@ -360,6 +360,17 @@ def _expand(declared: Mapping[str, object]) -> dict[str, Any]:
     return result | {key: parts.get(key) or [] for key in LISTS if key not in ("cpus", "numa")}
 
 
+def _nearest(word: str, known: Iterable[str], cutoff: float) -> str | None:
+    """The known word most like `word`; of equals the one that begins alike: 7541 is nearer to 7542 than to 9754."""
+    near = difflib.get_close_matches(word, list(known), n=8, cutoff=cutoff)
+    alike = {k: (difflib.SequenceMatcher(None, word, k).ratio(), _common_start(word, k)) for k in near}
+    return max(alike, key=lambda k: (*alike[k], k)) if alike else None
+
+
+def _common_start(a: str, b: str) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
 def _strings(value: object) -> Iterable[str]:
     if isinstance(value, str):
         return [value]
@@ -376,8 +387,8 @@ def _cpu(declared: Mapping[str, object], problems: list[Problem]) -> tuple[CpuMo
     sockets, name = _counted(text)
     model = find_cpu(name)
     if model is None:
-        near = difflib.get_close_matches(model_key(name), cpu_models(), n=1, cutoff=0.75)
-        hint = f"`{cpu_models()[near[0]].name}`" if near else "a model of filter_plugins/sealplan/data/cpus.yml"
+        near = _nearest(model_key(name), cpu_models(), 0.75)
+        hint = f"`{cpu_models()[near].name}`" if near else "a model of filter_plugins/sealplan/data/cpus.yml"
         problems.append(_problem("cpu", text, f"{name!r} is not in the table of CPU models",
                                  f"{hint}, or the machine's own topology (sealing_hardware facts)"))  # fmt: skip
         return None, 1, 1, 1
@@ -467,8 +478,8 @@ def _gpus(items: list[object], nodes: list[int], problems: list[Problem]) -> lis
         model = find_gpu(name)
         stated = parse_bytes(item.get("memory")) if isinstance(item, Mapping) else None
         if model is None and stated is None:
-            near = difflib.get_close_matches(model_key(name), gpu_models(), n=1, cutoff=0.7)
-            hint = f"`{gpu_models()[near[0]].name}`" if near else "a model of filter_plugins/sealplan/data/gpus.yml"
+            near = _nearest(model_key(name), gpu_models(), 0.7)
+            hint = f"`{gpu_models()[near].name}`" if near else "a model of filter_plugins/sealplan/data/gpus.yml"
             problems.append(_problem(path, text, f"{name!r} is not in the table of GPU models",
                                      f"{hint}, or {{name: {name}, memory: 24GiB}}"))  # fmt: skip
             continue
@@ -707,7 +718,7 @@ class _Checker:
                              "cores numbered over the whole machine from 0, not per socket")  # fmt: skip
             out.append(dict(entry) | {"cpu": number, "core": core, "socket": socket, "node": node, "l3": l3,
                                       "online": online, "allowed": allowed})  # fmt: skip
-        if not failed and not any(c["online"] and c["allowed"] for c in out):
+        if not failed and not self.problems and not any(c["online"] and c["allowed"] for c in out):
             self.bad(
                 "cpus",
                 len(out),
@@ -746,7 +757,7 @@ class _Checker:
             if any(n["node"] == node for n in out):
                 self.bad(f"{path}.node", node, f"NUMA node {node} is there twice", "each node once")
                 continue
-            for cpu in members:
+            for cpu in members if cpus else ():
                 if cpu not in node_of:
                     self.bad(
                         f"{path}.cpus",
