@@ -1,0 +1,504 @@
+"""One host: its cores and GPUs given to the tasks it is asked to do.
+
+Order matters: cores for the system first, then GPU workers on their GPU's node, then PC1 bundles inside one L3, then
+what is left over. Nothing is given twice and no core is split between two owners.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sealplan.cpulist import format_cpus
+from sealplan.facts import DAY_SEC, GIB, Figures, model
+from sealplan.topology import Core, Domain, Gpu, Machine
+
+LARGEST_BUNDLE = 4
+"""1 hasher + 3 producers: the default of FIL_PROOFS_MULTICORE_SDR_PRODUCERS; more producers have nothing to do."""
+PROVING = ("PC2", "C2")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a host is asked for. Bytes; `producers` None lets the planner choose; `uniform`: all bundles alike."""
+
+    tasks: frozenset[str]
+    reserved_cores: int
+    producers: int | None
+    scratch_bytes: int | None
+    uniform: bool = False
+    prove_tasks: tuple[str, ...] = ()
+    """Tasks of the GPU workers where the fleet's balance narrows them; empty: all the host is asked for."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worker process to be."""
+
+    tasks: tuple[str, ...]
+    cores: list[Core]
+    producers: int = 0
+    gpu: Gpu | None = None
+    node: int | None = None
+    memory_bytes: int = 0
+    why: str = ""
+
+    @property
+    def cpus(self) -> str:
+        return format_cpus(cpu for core in self.cores for cpu in core.cpus)
+
+
+@dataclass(slots=True)
+class Layout:
+    """What a host will run. `capacity` is sectors per day by task with its limit in words; problems as in the plan."""
+
+    reserved: list[Core] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    idle: list[Core] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[dict[str, object]] = field(default_factory=list)
+    bound_by: dict[str, str] = field(default_factory=dict)
+    pc1_per_day: float = 0.0
+    prove_seconds: list[dict[str, float]] = field(default_factory=list)
+    pc2_scratch_per_day: float | None = None
+
+
+class _Cores:
+    """The cores of a machine that nobody has yet, by node and domain."""
+
+    def __init__(self, cores: Iterable[Core]) -> None:
+        self.free: dict[Domain, list[Core]] = defaultdict(list)
+        for core in cores:
+            self.free[core.domain].append(core)
+
+    def domains(self, node: int | None) -> list[Domain]:
+        found = [d for d, cores in self.free.items() if cores and d[0] == node]
+        return sorted(found, key=lambda d: self.free[d][0].cpus)
+
+    def nodes(self) -> list[int | None]:
+        return sorted({d[0] for d, cores in self.free.items() if cores}, key=lambda n: (n is None, n or 0))
+
+    def count(self, node: int | None) -> int:
+        return sum(len(cores) for d, cores in self.free.items() if d[0] == node)
+
+    def total(self) -> int:
+        return sum(len(cores) for cores in self.free.values())
+
+    def take_spare(self, node: int | None, number: int, unit: int) -> list[Core]:
+        """Take cores where it costs the fewest bundles of `unit`: odd ones out first, then one whole L3 after another."""
+        taken: list[Core] = []
+        while len(taken) < number:
+            domains = self.domains(node)
+            if not domains:
+                break
+            spare = [d for d in domains if len(self.free[d]) % unit]
+            pick = min(spare, key=lambda d: len(self.free[d]) % unit) if spare else domains[0]
+            taken.append(self.free[pick].pop(0))
+        return taken
+
+    def take_from(self, domain: Domain, number: int) -> list[Core]:
+        taken, self.free[domain] = self.free[domain][:number], self.free[domain][number:]
+        return taken
+
+
+def bind(machine: Machine, wanted: Wanted, figures: Figures, place: str) -> Layout:
+    """Return the host's layout. `place` names the host in errors, e.g. `hosts.pc1-a`."""
+    layout = Layout()
+    free = _Cores(machine.cores)
+    unit = (wanted.producers + 1) if wanted.producers is not None else 2
+    _reserve(machine, wanted, free, layout, unit if "PC1" in wanted.tasks else 1)
+    if free.total() == 0:
+        layout.errors.append({
+            "path": f"{place}.reserved_cores", "value": wanted.reserved_cores,
+            "problem": f"the host has {len(machine.cores)} usable cores and all of them are reserved for the system",
+            "remedy": f"sealing_reserved_cores: {max(0, len(machine.cores) - len(wanted.tasks))}",
+        })  # fmt: skip
+        return layout
+    if free.total() == 1 and len(wanted.tasks) > 1:
+        _one_worker(machine, wanted, figures, free, layout)
+        _rates(machine, wanted, figures, layout, place)
+        return layout
+    proving = tuple(t for t in PROVING if t in wanted.tasks)
+    engines = _engines(machine, wanted, figures, free, layout, proving, unit) if proving else []
+    if "PC1" in wanted.tasks:
+        _bundles(machine, wanted, figures, free, layout, engines, place)
+    _spread_rest(machine, free, engines, bool(layout.slots))
+    layout.slots.extend(engines)
+    layout.idle = sorted((c for cores in free.free.values() for c in cores), key=lambda c: c.cpus)
+    _memory(machine, figures, layout, place)
+    _rates(machine, wanted, figures, layout, place)
+    return layout
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cores for the system
+
+
+def _reserve(machine: Machine, wanted: Wanted, free: _Cores, layout: Layout, unit: int) -> None:
+    nodes = free.nodes()
+    first = machine.nic_node if machine.nic_node in nodes else (nodes[0] if nodes else None)
+    for node in [first, *(n for n in nodes if n != first)]:
+        missing = wanted.reserved_cores - len(layout.reserved)
+        if missing <= 0:
+            break
+        if layout.reserved:
+            layout.warnings.append(f"node {first} of the NIC has too few cores: {missing} more reserved on node {node}")
+        layout.reserved.extend(free.take_spare(node, missing, max(unit, 1)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# PC2 and C2: one worker per GPU, or per NUMA node where there is no GPU
+
+
+def _engines(
+    machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout, proving: tuple[str, ...], unit: int
+) -> list[Slot]:
+    gpus = _usable_gpus(machine, figures, proving, layout)
+    if not gpus:
+        return _cpu_engines(machine, wanted, figures, free, layout, proving)
+    data = model()["gpu_worker"]
+    need = -(-data["lotus_threads"] // machine.threads_per_core)
+    for_pc1 = min(2, unit) if "PC1" in wanted.tasks else 0
+    room = free.total() - for_pc1
+    if len(gpus) > room:
+        layout.warnings.append(f"{len(gpus)} GPUs but {room} cores for them: {len(gpus) - room} GPUs stay unused")
+        gpus = gpus[: max(1, room)]
+    need = max(1, min(need, room // len(gpus)))
+    # A GPU near several nodes goes to the one with the most cores left; GPUs that know no node go last, to what is free.
+    homes: dict[str, int | None] = {}
+    load: dict[int | None, int] = defaultdict(int)
+    for gpu in sorted(gpus, key=lambda g: (not g.nodes, len(g.nodes), g.index)):
+        near = [n for n in gpu.nodes if free.count(n)] or [n for n in free.nodes() if free.count(n)]
+        home = min(near, key=lambda n: (load[n] - free.count(n) / max(1, need), n is None, n or 0))
+        homes[gpu.pci] = home
+        load[home] += 1
+    engines: dict[str, Slot] = {}
+    stranded: list[Gpu] = []
+    for node in sorted({*homes.values()}, key=lambda n: (n is None, n or 0)):
+        here = [g for g in gpus if homes[g.pci] == node]
+        cores = free.count(node)
+        each = max(1, min(need, cores // len(here)))
+        for gpu in here:
+            got = free.take_spare(node, each, 2 if for_pc1 else 1)
+            if not got:
+                stranded.append(gpu)
+                continue
+            engines[gpu.pci] = Slot(proving, got, gpu=gpu, node=node, why=_gpu_why(gpu, node))
+    for gpu in stranded:
+        others = sorted(free.nodes(), key=lambda n: (machine.distances.get((homes[gpu.pci] or 0, n or 0), 99),
+                                                     -free.count(n), n or 0))  # fmt: skip
+        if not others:
+            layout.warnings.append(f"GPU {gpu.pci} stays unused: no core is left for it")
+            continue
+        got = free.take_spare(others[0], min(need, free.count(others[0])), 2 if for_pc1 else 1)
+        why = f"GPU {gpu.pci} is near node {homes[gpu.pci]}, whose cores are all taken: cores of node {others[0]}"
+        layout.warnings.append(why)
+        engines[gpu.pci] = Slot(proving, got, gpu=gpu, node=others[0], why=why)
+    return [engines[g.pci] for g in gpus if g.pci in engines]
+
+
+def _usable_gpus(machine: Machine, figures: Figures, proving: tuple[str, ...], layout: Layout) -> list[Gpu]:
+    floor = model()["vram_min_bytes"]
+    need = 0 if figures.small else max(floor[task] for task in proving)
+    usable = []
+    for gpu in machine.gpus:
+        if gpu.memory_bytes is not None and gpu.memory_bytes < need:
+            layout.warnings.append(f"GPU {gpu.pci} ({gpu.name}) stays unused: {gpu.memory_bytes / GIB:.0f} GiB of memory, "
+                                   f"{'/'.join(proving)} needs {need / GIB:.0f} GiB")  # fmt: skip
+        else:
+            usable.append(gpu)
+    return usable
+
+
+def _gpu_why(gpu: Gpu, node: int | None) -> str:
+    name = f"GPU {gpu.pci}" + (f" ({gpu.name})" if gpu.name else "")
+    if not gpu.nodes:
+        return f"{name}: its NUMA node is not known, cores of node {node}"
+    return f"{name} with cores of its own node {node}"
+
+
+def _cpu_engines(
+    machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout, proving: tuple[str, ...]
+) -> list[Slot]:
+    """Without a GPU: one worker per NUMA node, its share of the node's cores by the work each stage is."""
+    layout.warnings.append(f"{'/'.join(proving)} without a usable GPU: proving on CPU cores is several times slower")
+    work = {t: figures.seconds[f"{t}_cpu_core_seconds"] for t in proving}
+    pc1_cores = min((wanted.producers or 1) + 1, LARGEST_BUNDLE)
+    pc1_work = figures.seconds["PC1"] * pc1_cores if "PC1" in wanted.tasks else 0.0
+    share = sum(work.values()) / (sum(work.values()) + pc1_work)
+    need = max(figures.c2_bytes if "C2" in proving else 0, figures.pc2_bytes)
+    by_memory = 1 << 20
+    if machine.memory_bytes is not None and need:
+        by_memory = max(1, (machine.memory_bytes - _system_bytes(machine.memory_bytes)) // need)
+    slots = []
+    nodes = sorted(free.nodes(), key=lambda n: (-free.count(n), n is None, n or 0))
+    left_for_pc1 = min(free.total() - 1, pc1_cores) if "PC1" in wanted.tasks else 0
+    for node in nodes:
+        spare = min(free.count(node), free.total() - left_for_pc1)
+        number = min(spare, max(1, round(free.count(node) * share)))
+        if number < 1 or len(slots) >= by_memory:
+            continue
+        got = free.take_spare(node, number, 2 if left_for_pc1 else 1)
+        slots.append(Slot(proving, got, node=node, why=f"no GPU: {number} cores of node {node}"))
+    return slots
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# PC1: bundles of cores inside one L3
+
+
+def _system_bytes(memory_bytes: int) -> int:
+    data = model()["system"]
+    return min(int(data["memory_bytes"]), memory_bytes // int(data["memory_share"]))
+
+
+def held_per_pc1(figures: Figures, also_pc2: bool) -> float:
+    """Sectors on the scratch per running PC1, beyond itself: finished ones wait for PC2, and where PC2 runs here too
+    they stay until they are finalized."""
+    sec = figures.seconds
+    waiting = sec["PC2"] + 480.0
+    if also_pc2:
+        waiting = sec["PC2"] + sec["wait_seed"] + sec["C2"] + sec["finalize"]
+    return waiting / sec["PC1"]
+
+
+def _by_scratch(figures: Figures, scratch: int, also_pc2: bool) -> int:
+    room = scratch // figures.peak_bytes
+    held = held_per_pc1(figures, also_pc2)
+    slots = int(room / (1 + held))
+    return max(slots, 1 if room else 0)
+
+
+def _pc1_limits(
+    machine: Machine, wanted: Wanted, figures: Figures, engines: Sequence[Slot]
+) -> tuple[int | None, int | None]:
+    """PC1 slots that memory and scratch allow; None where nothing is known or nothing binds."""
+    by_memory = None
+    if machine.memory_bytes is not None and not figures.small:
+        engine = sum(_engine_bytes(figures, slot.tasks) for slot in engines)
+        left = machine.memory_bytes - _system_bytes(machine.memory_bytes) - engine
+        with_parents = (left - figures.parents_bytes) // figures.pc1_bytes
+        by_memory = max(int(with_parents), min(1, max(0, int(left // figures.pc1_bytes))))
+    by_scratch = None
+    if wanted.scratch_bytes is not None and not figures.small:
+        by_scratch = _by_scratch(figures, wanted.scratch_bytes, "PC2" in wanted.tasks)
+    return by_memory, by_scratch
+
+
+def _engine_bytes(figures: Figures, tasks: Sequence[str]) -> int:
+    return max(figures.c2_bytes if "C2" in tasks else 0, figures.pc2_bytes if "PC2" in tasks else 0)
+
+
+def _bundles(
+    machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout, engines: Sequence[Slot], place: str
+) -> None:
+    by_memory, by_scratch = _pc1_limits(machine, wanted, figures, engines)
+    limits = [n for n in (by_memory, by_scratch) if n is not None]
+    most = min(limits) if limits else 1 << 30
+    if most == 0:
+        short = "memory" if by_memory == 0 else "scratch"
+        have = machine.memory_bytes if short == "memory" else wanted.scratch_bytes
+        need = figures.pc1_bytes if short == "memory" else figures.peak_bytes
+        layout.errors.append({
+            "path": f"{place}.{short}_bytes", "value": have,
+            "problem": f"{short} for not one PC1 of a {figures.sector_size} sector ({need / GIB:.0f} GiB each)",
+            "remedy": f"take the host out of pc1_worker, or give it more {short}",
+        })  # fmt: skip
+        most = 1
+    sizes = {d: len(cores) for d, cores in free.free.items() if cores}
+    unit, spanning = _unit(wanted, sizes, most, free)
+    if unit == 0:
+        layout.errors.append({
+            "path": f"{place}.sdr_producers", "value": wanted.producers,
+            "problem": f"no L3 and no NUMA node has {(wanted.producers or 0) + 1} free cores for one PC1",
+            "remedy": f"sealing_sdr_producers: {max(0, max(sizes.values(), default=1) - 1)}",
+        })  # fmt: skip
+        return
+    if spanning:
+        layout.warnings.append(f"no L3 has {unit} free cores: PC1 bundles of {unit} cores span L3 caches inside a node")
+        merged: dict[Domain, list[Core]] = defaultdict(list)
+        for cores in list(free.free.values()):
+            for core in cores:
+                merged[(core.node, "node")].append(core)
+        free.free = defaultdict(list, {d: sorted(c, key=lambda k: k.cpus) for d, c in merged.items()})
+        sizes = {d: len(cores) for d, cores in free.free.items() if cores}
+    counts = _bundle_counts(machine, figures, engines, sizes, unit, most, layout)
+    fixed = wanted.producers is not None or wanted.uniform or spanning
+    number = 0
+    for domain in sorted(counts, key=lambda d: free.free[d][0].cpus):
+        bundles, cores = counts[domain], sizes[domain]
+        base, extra = (unit, 0) if fixed else divmod(cores, bundles)
+        for i in range(bundles):
+            size = min(base + (1 if i < extra else 0), max(unit, LARGEST_BUNDLE))
+            got = free.take_from(domain, size)
+            where = f"node {domain[0]}" if spanning or domain[1] is None else f"L3 {domain[1]} of node {domain[0]}"
+            if not got[0].l3_known:
+                where = f"node {domain[0]}, no L3 information"
+            why = f"{size} core{'s' if size > 1 else ''} of {where}"
+            if spanning:
+                why += ": no L3 has that many"
+            layout.slots.append(Slot(("AP", "PC1"), got, size - 1, node=domain[0], why=why))
+            number += 1
+    possible = sum(n // unit for n in sizes.values())
+    layout.bound_by["PC1"] = _pc1_bound(number, possible, unit, by_memory, by_scratch, machine, wanted, figures)
+
+
+def _unit(wanted: Wanted, sizes: dict[Domain, int], most: int, free: _Cores) -> tuple[int, bool]:
+    """The smallest bundle and whether it must span L3s; 0 where the forced size fits nowhere."""
+
+    def count(unit: int, by_node: bool = False) -> int:
+        if not by_node:
+            return sum(n // unit for n in sizes.values())
+        return sum(free.count(node) // unit for node in free.nodes())
+
+    if wanted.producers is not None:
+        unit = wanted.producers + 1
+        if count(unit):
+            return unit, False
+        return (unit, True) if count(unit, by_node=True) else (0, False)
+    if wanted.uniform:
+        best = max(range(2, LARGEST_BUNDLE + 1), key=lambda u: (min(most, count(u)), u))
+        if count(best):
+            return best, False
+    if count(2):
+        return 2, False
+    # One core per L3: a single-core PC1 takes twice as long, so a pair that spans L3s wins only where slots are few.
+    pairs, singles = min(most, count(2, by_node=True)), min(most, count(1))
+    return (2, True) if pairs * 2 > singles else (1, False)
+
+
+def _bundle_counts(
+    machine: Machine, figures: Figures, engines: Sequence[Slot], sizes: dict[Domain, int], unit: int, most: int,
+    layout: Layout,
+) -> dict[Domain, int]:
+    """Bundles per L3: spread where cores per bundle are most, on nodes that have the memory, then on the others."""
+    node_slots = _node_slots(machine, figures, engines)
+    counts: dict[Domain, int] = defaultdict(int)
+    used: dict[int | None, int] = defaultdict(int)
+    left = min(most, sum(n // unit for n in sizes.values()))
+    spilled: dict[int | None, int] = defaultdict(int)
+    for within_memory in (True, False):
+        while left:
+            open_domains = [
+                d for d, n in sizes.items()
+                if n // unit > counts[d] and (not within_memory or used[d[0]] < node_slots.get(d[0], 1 << 30))
+            ]  # fmt: skip
+            if not open_domains:
+                break
+            pick = min(open_domains, key=lambda d: (-(sizes[d] // (counts[d] + 1)), used[d[0]], str(d[0]), str(d[1])))
+            counts[pick] += 1
+            used[pick[0]] += 1
+            left -= 1
+            if not within_memory:
+                spilled[pick[0]] += 1
+    for node, number in sorted(spilled.items(), key=lambda item: str(item[0])):
+        layout.warnings.append(f"{number} of {used[node]} PC1 on node {node} take memory of other nodes: node {node} has "
+                               f"{(machine.node_memory.get(node) or 0) / GIB:.0f} GiB" if node is not None else "")  # fmt: skip
+    return {d: n for d, n in counts.items() if n}
+
+
+def _node_slots(machine: Machine, figures: Figures, engines: Sequence[Slot]) -> dict[int | None, int]:
+    """PC1 whose memory fits each node, its share of the system's and the parent cache's taken off."""
+    if figures.small or machine.memory_bytes is None or not machine.node_memory:
+        return {}
+    engine: dict[int | None, int] = defaultdict(int)
+    for slot in engines:
+        engine[slot.node] += _engine_bytes(figures, slot.tasks)
+    shared = (_system_bytes(machine.memory_bytes) + figures.parents_bytes) / machine.memory_bytes
+    return {
+        node: max(0, int((memory * (1 - shared) - engine[node]) // figures.pc1_bytes))
+        for node, memory in machine.node_memory.items()
+        if memory is not None
+    }
+
+
+def _pc1_bound(
+    number: int, possible: int, unit: int, by_memory: int | None, by_scratch: int | None, machine: Machine, wanted: Wanted,
+    figures: Figures,
+) -> str:
+    if by_memory is not None and number == by_memory and number <= (by_scratch or number) and number <= possible:
+        return f"memory {(machine.memory_bytes or 0) / GIB:.0f} GiB / {figures.pc1_bytes / GIB:.0f} GiB"
+    if by_scratch is not None and number == by_scratch and number <= possible:
+        held = 1 + held_per_pc1(figures, "PC2" in wanted.tasks)
+        return f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB / {figures.peak_bytes * held / 1e12:.2f} TB held per PC1"
+    return f"cores: {possible} bundles of {unit}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The rest
+
+
+def _one_worker(machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout) -> None:
+    tasks = tuple(t for t in ("AP", "PC1", "PC2", "C2") if t in wanted.tasks or (t == "AP" and "PC1" in wanted.tasks))
+    node = free.nodes()[0]
+    gpu = next((g for g in machine.gpus), None) if set(PROVING) & wanted.tasks else None
+    layout.warnings.append("one usable core for all tasks: a single worker does them one after another")
+    layout.slots.append(Slot(tasks, free.take_spare(node, 1, 1), 0, gpu, node, why="the only core left by the system"))
+    _memory(machine, figures, layout, "")
+
+
+def _spread_rest(machine: Machine, free: _Cores, engines: Sequence[Slot], beside_pc1: bool) -> None:
+    """Cores that no bundle can use go to the GPU workers of their node, as far as those can use them."""
+    most = int(model()["gpu_worker"]["most_cores"])
+    for node in free.nodes():
+        here = [slot for slot in engines if slot.node == node]
+        while here and free.count(node):
+            slot = min(here, key=lambda s: len(s.cores))
+            if slot.gpu is not None and len(slot.cores) >= most:
+                break
+            slot.cores.extend(free.take_spare(node, 1, 1))
+    for slot in engines:
+        slot.cores.sort(key=lambda core: core.cpus)
+
+
+def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> None:
+    """Give each worker its memory: what its tasks need, and what is recommended where there is enough."""
+    floor = GIB  # a worker process and its RPC buffers; inferred
+    for slot in layout.slots:
+        need = max(figures.pc1_bytes if "PC1" in slot.tasks else 0, _engine_bytes(figures, slot.tasks))
+        slot.memory_bytes = max(floor, need)
+    if machine.memory_bytes is None or figures.small:
+        return
+    left = machine.memory_bytes - _system_bytes(machine.memory_bytes) - sum(s.memory_bytes for s in layout.slots)
+    engines = [s for s in layout.slots if "PC1" not in s.tasks]
+    if any("PC1" in s.tasks for s in layout.slots):
+        left -= figures.parents_bytes
+    for slot in engines:
+        wish = max(figures.c2_recommended_bytes if "C2" in slot.tasks else 0,
+                   figures.pc2_recommended_bytes if "PC2" in slot.tasks else 0)  # fmt: skip
+        more = max(0, min(wish - slot.memory_bytes, left // max(1, len(engines))))
+        slot.memory_bytes += more
+    if left + figures.parents_bytes < 0 and engines:
+        tasks = "/".join(engines[0].tasks)
+        layout.errors.append({
+            "path": f"{place}.memory_bytes", "value": machine.memory_bytes,
+            "problem": f"{len(engines)} {tasks} worker{'s' if len(engines) > 1 else ''} of "
+                       f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB do not fit "
+                       f"{machine.memory_bytes / GIB:.0f} GiB",
+            "remedy": "take the host out of one of its task groups, or give it more memory",
+        })  # fmt: skip
+
+
+def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, place: str) -> None:
+    """Sectors per day of PC1, and per proving worker the seconds of each of its tasks."""
+    sec = figures.seconds
+    for slot in layout.slots:
+        if "PC1" in slot.tasks:
+            each = sec["PC1"] if slot.producers else sec["PC1_single_core"]
+            if machine.sha_extensions is False:
+                each = max(each, sec["PC1_no_sha"])
+            layout.pc1_per_day += DAY_SEC / each
+        seconds = {}
+        for task in PROVING:
+            if task in slot.tasks:
+                on_cpu = sec[f"{task}_cpu_core_seconds"] / len(slot.cores)
+                seconds[task] = figures.gpu_seconds(task, slot.gpu.name) if slot.gpu else on_cpu
+        if seconds:
+            layout.prove_seconds.append(seconds)
+    if "PC1" in wanted.tasks and machine.sha_extensions is False and not figures.small:
+        layout.warnings.append(f"{machine.cpu_model} has no SHA extensions: PC1 takes "
+                               f"{sec['PC1_no_sha'] / 3600:.0f} h instead of {sec['PC1'] / 3600:.0f} h")  # fmt: skip
+    if "PC2" in wanted.tasks and "PC1" not in wanted.tasks and wanted.scratch_bytes is not None and not figures.small:
+        held_sec = 480 + sec["PC2"] + sec["wait_seed"] + sec["C2"] + sec["finalize"]
+        layout.pc2_scratch_per_day = wanted.scratch_bytes / figures.peak_bytes * DAY_SEC / held_sec

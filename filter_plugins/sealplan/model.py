@@ -1,0 +1,342 @@
+"""The planner's input document, checked and made into typed values.
+
+    {
+      "settings": {
+        "stack": "lotus" | "lotus_distributed" | "force_remote_worker",   default lotus
+        "network": "devnet" | "calibration" | "mainnet",                  default mainnet
+        "sector_size": "2KiB" | "8MiB" | "512MiB" | "32GiB" | "64GiB",    default 32GiB
+        "actor": "f01000",
+        "reserved_cores": 2,           physical cores kept for the system on every host
+        "sdr_producers": null,         forces producers of every PC1; 0 is single-core SDR; null: the planner chooses
+        "scratch_path": "/sealer",
+        "scratch_bytes": null,         where the hardware declares no disks
+        "stores": [{"name": "store", "path": "/mnt/store"}],
+        "deal_share": 0.0,             share of the groups' throughput for the deal miner, 0 to 1
+        "allow_regroup": false,
+        "measured_sec": {"AP": 90, "PC1": 10500, "PC2": 700, "C2": 800},   the operator's own figures win
+        "worker_port": 3456,           first API port of the workers of a host
+        "sector_number_start": null,   first number not yet on chain; null: 2 on a devnet (its genesis sectors), else 0
+        "sectors_per_miner": 10000000  length of each sealing miner's range of sector numbers
+      },
+      "groups": {"a": {"miner": "seal-1"}},          declared groups; empty: the planner makes them
+      "machines": {"EPYC": {...hardware...}},        optional: hardware that several hosts share, by name
+      "hosts": {
+        "pc1-1": {
+          "roles": ["pc1_worker", ...],              inventory groups
+          "hardware": {...} | "EPYC",                topologies schema or short form, see hardware.py
+          "address": "10.0.0.1", "group": "a", "rack": "r1", "switch": "s1",
+          "reserved_cores", "sdr_producers", "scratch_path", "scratch_bytes", "measured_sec", "stores", "worker_port"
+        }
+      },
+      "current": null | {...the plan applied last...}
+    }
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import marshal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sealplan.facts import SECTOR_SIZES
+from sealplan.hardware import HardwareError, normalise
+
+STACKS: Final = ("lotus", "lotus_distributed", "force_remote_worker")
+NETWORKS: Final = ("devnet", "calibration", "mainnet")
+TASK_OF_ROLE: Final = {"pc1_worker": "PC1", "pc2_worker": "PC2", "c2_worker": "C2"}
+MINER_ROLES: Final = {"winning_miner": "winning", "window_miner": "window", "seal_miner": "seal", "deal_miner": "deal"}
+ROLES: Final = (*TASK_OF_ROLE, *MINER_ROLES, "daemon_public", "daemon_private", "sector_counter", "storage_server")
+MEASURED: Final = ("AP", "PC1", "PC2", "C2")
+
+Error = dict[str, Any]
+"""{path, value, problem, remedy}"""
+
+
+@dataclass(slots=True)
+class Host:
+    """One host as the planner sees it."""
+
+    name: str
+    tasks: frozenset[str]
+    miner_roles: tuple[str, ...]
+    roles: frozenset[str]
+    hardware: Mapping[str, Any] | None
+    hardware_key: bytes
+    group: str | None
+    rack: str | None
+    switch: str | None
+    reserved_cores: int
+    sdr_producers: int | None
+    scratch_path: str
+    scratch_bytes: int | None
+    scratch_declared: bool
+    measured_sec: Mapping[str, float]
+    stores: tuple[tuple[str, str], ...]
+    worker_port: int
+
+
+@dataclass(slots=True)
+class Settings:
+    """Cluster-wide settings."""
+
+    stack: str = "lotus"
+    network: str = "mainnet"
+    sector_size: str = "32GiB"
+    actor: str = "f01000"
+    deal_share: float = 0.0
+    allow_regroup: bool = False
+    sector_number_start: int = 0
+    sectors_per_miner: int = 10_000_000
+
+
+@dataclass(slots=True)
+class Document:
+    """The whole input."""
+
+    settings: Settings
+    hosts: dict[str, Host]
+    groups: dict[str, str | None]
+    """Declared group to the miner it names."""
+    current: Mapping[str, Any]
+    errors: list[Error] = field(default_factory=list)
+
+
+class _Reader:
+    """Reads typed values out of a mapping and notes each one that is wrong."""
+
+    def __init__(self, errors: list[Error]) -> None:
+        self.errors = errors
+
+    def bad(self, path: str, value: object, problem: str, remedy: str) -> None:
+        self.errors.append({"path": path, "value": _shown(value), "problem": problem, "remedy": remedy})
+
+    def whole(self, source: Mapping[str, Any], key: str, path: str, default: int | None, least: int = 0) -> int | None:
+        value = source.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.bad(f"{path}.{key}", value, "is not a whole number", f"a whole number of at least {least}, without quotes")
+            return default
+        if value < least:
+            self.bad(f"{path}.{key}", value, f"is below {least}", f"a whole number of at least {least}")
+            return default
+        return value
+
+    def text(self, source: Mapping[str, Any], key: str, path: str, default: str | None) -> str | None:
+        value = source.get(key)
+        if value is None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value:
+            self.bad(f"{path}.{key}", value, "is not a text", "a text")
+            return default
+        return str(value)
+
+    def choice(self, source: Mapping[str, Any], key: str, path: str, choices: Sequence[str], default: str) -> str:
+        value = source.get(key)
+        if value is None:
+            return default
+        if value not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+            self.bad(f"{path}.{key}", value, f"is not one of {', '.join(choices)}", near[0] if near else choices[0])
+            return default
+        return str(value)
+
+    def mapping(self, source: Mapping[str, Any], key: str, path: str) -> Mapping[str, Any]:
+        value = source.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.bad(f"{path}.{key}" if path else key, value, "is not a dictionary", "a dictionary")
+            return {}
+        return value
+
+    def measured(self, source: Mapping[str, Any], path: str) -> dict[str, float]:
+        found = {}
+        for task, value in self.mapping(source, "measured_sec", path).items():
+            if task not in MEASURED:
+                self.bad(f"{path}.measured_sec.{task}", value, "is no stage", "one of " + ", ".join(MEASURED))
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+                self.bad(f"{path}.measured_sec.{task}", value, "is not a positive number of seconds", "seconds, such as 10800")
+            else:
+                found[str(task)] = float(value)
+        return found
+
+    def stores(self, source: Mapping[str, Any], path: str) -> tuple[tuple[str, str], ...]:
+        value = source.get("stores") or ()
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            self.bad(f"{path}.stores", value, "is not a list", "[{name: store, path: /mnt/store}]")
+            return ()
+        found = []
+        for index, store in enumerate(value):
+            where = f"{path}.stores[{index}]"
+            if not isinstance(store, Mapping) or not store.get("name") or not str(store.get("path", "")).startswith("/"):
+                self.bad(where, store, "needs a name and an absolute path", "{name: store, path: /mnt/store}")
+            else:
+                found.append((str(store["name"]), str(store["path"])))
+        return tuple(found)
+
+
+def _shown(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def hardware_key(hardware: object) -> bytes:
+    """A fingerprint: two hosts with equal hardware dicts share one layout."""
+    try:
+        data = marshal.dumps(hardware, 2)
+    except ValueError:  # Ansible's tagged text and numbers
+        data = json.dumps(hardware, default=str).encode()
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+class _Hardware:
+    """Normalised hardware by fingerprint, so that a fleet of one model is read once."""
+
+    def __init__(self, machines: Mapping[str, Any], reader: _Reader) -> None:
+        self.machines = machines
+        self.reader = reader
+        self.seen: dict[bytes, Mapping[str, Any] | None] = {}
+        self.keys: dict[int, bytes] = {}
+
+    def read(self, declared: object, path: str) -> tuple[Mapping[str, Any] | None, bytes]:
+        if isinstance(declared, str):
+            if declared not in self.machines:
+                near = difflib.get_close_matches(declared, self.machines, n=1, cutoff=0.3)
+                self.reader.bad(path, declared, "is not in machines", near[0] if near else "a name under machines")
+                return None, b""
+            declared = self.machines[declared]
+        if not isinstance(declared, Mapping):
+            self.reader.bad(path, declared, "no hardware is known for this host" if declared is None else
+                            "is not a dictionary", "declare sealing_hardware, e.g. {cpu: EPYC 7542 x1, memory: 1TiB}")  # fmt: skip
+            return None, b""
+        key = self.keys.get(id(declared))
+        if key is None:
+            key = self.keys[id(declared)] = hardware_key(declared)
+        if key not in self.seen:
+            try:
+                self.seen[key] = normalise(declared)
+            except HardwareError as error:
+                self.seen[key] = None
+                for problem in error.problems:
+                    tail = str(problem["path"])
+                    tail = tail.removeprefix("sealing_hardware").lstrip(".")
+                    self.reader.bad(f"{path}.{tail}" if tail else path, problem.get("value"), str(problem["problem"]),
+                                    str(problem["remedy"]))  # fmt: skip
+                return None, key
+        return self.seen[key], key
+
+
+def read_document(document: Mapping[str, Any]) -> Document:
+    """Return the typed input; everything wrong with it is in `errors`, and what can be read is still there."""
+    errors: list[Error] = []
+    reader = _Reader(errors)
+    if not isinstance(document, Mapping):
+        reader.bad("", document, "the input is not a dictionary", "a dictionary with settings, groups and hosts")
+        return Document(Settings(), {}, {}, {}, errors)
+    raw = reader.mapping(document, "settings", "")
+    network = reader.choice(raw, "network", "settings", NETWORKS, "mainnet")
+    start = reader.whole(raw, "sector_number_start", "settings", 2 if network == "devnet" else 0)
+    settings = Settings(
+        stack=reader.choice(raw, "stack", "settings", STACKS, "lotus"),
+        network=network,
+        sector_size=reader.choice(raw, "sector_size", "settings", SECTOR_SIZES, "32GiB"),
+        actor=reader.text(raw, "actor", "settings", "f01000") or "f01000",
+        deal_share=_share(reader, raw),
+        allow_regroup=_flag(reader, raw, "allow_regroup"),
+        sector_number_start=start or 0,
+        sectors_per_miner=reader.whole(raw, "sectors_per_miner", "settings", 10_000_000, 1000) or 10_000_000,
+    )
+    groups: dict[str, str | None] = {}
+    for name, value in reader.mapping(document, "groups", "").items():
+        value = {} if value is None else value
+        if not isinstance(value, Mapping):
+            reader.bad(f"groups.{name}", value, "is not a dictionary", "{miner: HOST} or {}")
+            value = {}
+        groups[str(name)] = reader.text(value, "miner", f"groups.{name}", None)
+    hardware = _Hardware(reader.mapping(document, "machines", ""), reader)
+    hosts: dict[str, Host] = {}
+    raw_hosts = reader.mapping(document, "hosts", "")
+    base_stores = reader.stores(raw, "settings")
+    base_measured = reader.measured(raw, "settings")
+    for name in sorted(raw_hosts, key=str):
+        value = raw_hosts[name]
+        if not isinstance(value, Mapping):
+            reader.bad(f"hosts.{name}", value, "is not a dictionary", "{roles: [...], hardware: {...}}")
+            continue
+        hosts[str(name)] = _host(str(name), value, raw, reader, hardware, base_stores, base_measured)
+    current = reader.mapping(document, "current", "")
+    return Document(settings, hosts, groups, current, errors)
+
+
+def _share(reader: _Reader, raw: Mapping[str, Any]) -> float:
+    value = raw.get("deal_share")
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        reader.bad("settings.deal_share", value, "is not a number from 0 to 1", "such as 0.25")
+        return 0.0
+    return float(value)
+
+
+def _flag(reader: _Reader, raw: Mapping[str, Any], key: str) -> bool:
+    value = raw.get(key)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if str(value).lower() in ("true", "yes", "1", "false", "no", "0"):
+        return str(value).lower() in ("true", "yes", "1")
+    reader.bad(f"settings.{key}", value, "is not true or false", "true or false")
+    return False
+
+
+def _host(
+    name: str, value: Mapping[str, Any], settings: Mapping[str, Any], reader: _Reader, hardware: _Hardware,
+    base_stores: tuple[tuple[str, str], ...], base_measured: Mapping[str, float],
+) -> Host:
+    path = f"hosts.{name}"
+    listed = value.get("roles")
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or not all(isinstance(r, str) for r in listed):
+        reader.bad(f"{path}.roles", listed, "is not a list of inventory groups", "[pc1_worker]")
+        listed = []
+    roles = frozenset(str(r) for r in listed)
+    tasks = frozenset(task for role, task in TASK_OF_ROLE.items() if role in roles)
+    known: Mapping[str, Any] | None = None
+    key = b""
+    if tasks:
+        known, key = hardware.read(value.get("hardware"), f"{path}.hardware")
+    both = (value, path) if value.get("scratch_bytes") is not None else (settings, "settings")
+    scratch = reader.whole(both[0], "scratch_bytes", both[1], None)
+
+    def own(field: str, default: int | None, least: int = 0) -> int | None:
+        if value.get(field) is not None:
+            return reader.whole(value, field, path, default, least)
+        return reader.whole(settings, field, "settings", default, least)
+
+    return Host(
+        name=name,
+        tasks=tasks,
+        miner_roles=tuple(short for role, short in MINER_ROLES.items() if role in roles),
+        roles=roles,
+        hardware=known,
+        hardware_key=key,
+        group=reader.text(value, "group", path, None),
+        rack=reader.text(value, "rack", path, None),
+        switch=reader.text(value, "switch", path, None),
+        reserved_cores=own("reserved_cores", 2) or 0,
+        sdr_producers=own("sdr_producers", None),
+        scratch_path=(reader.text(value, "scratch_path", path, None)
+                      or reader.text(settings, "scratch_path", "settings", "/sealer") or "/sealer").rstrip("/") or "/",
+        scratch_bytes=scratch,
+        scratch_declared=scratch is not None,
+        measured_sec={**base_measured, **reader.measured(value, path)} if value.get("measured_sec") else base_measured,
+        stores=reader.stores(value, path) if value.get("stores") is not None else base_stores,
+        worker_port=own("worker_port", 3456, 1) or 3456,
+    )  # fmt: skip

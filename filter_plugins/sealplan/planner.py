@@ -1,0 +1,436 @@
+"""The plan: a pure function of the input document (see model.py)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sealplan.binding import Layout, Slot, Wanted, bind
+from sealplan.capacity import Stage, balance, host_capacity, sectors_text
+from sealplan.cpulist import format_cpus
+from sealplan.facts import Figures, figures
+from sealplan.grouping import Group, Member, make_groups, share_out
+from sealplan.model import Document, Error, Host, read_document
+from sealplan.sdr import judge_pc1
+from sealplan.stacks import environment, lotus_flags, resources, sealing_path, store_path
+from sealplan.topology import Machine, read_machine
+
+SCHEMA: Final = "sealyard/plan/1"
+
+
+@dataclass(slots=True)
+class _Profile:
+    """Everything about a host that depends on its hardware and settings only; hosts that are alike share it."""
+
+    layout: Layout
+    figures: Figures
+    workers: list[dict[str, Any]]
+    pc1: float
+    pc2: float
+    stages: list[Stage]
+    has_gpu: bool
+
+
+def plan(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan for an input document. Bad input never raises: it is in `errors`, all of it at once."""
+    doc = read_document(document)
+    errors = doc.errors
+    warnings: list[str] = []
+    profiles = _profiles(doc, errors)
+    for name, profile in profiles.items():
+        warnings.extend(f"{name}: {text}" for text in profile.layout.warnings)
+
+    miners = _sealing_miners(doc, errors)
+    current = _current_groups(doc)
+    members = [
+        Member(h.name, profiles[h.name].pc1, profiles[h.name].pc2, h.rack, h.switch, _pin(doc, h, errors))
+        for h in doc.hosts.values()
+        if h.name in profiles and h.tasks & {"PC1", "PC2"}
+    ]
+    keep = {m.name: current[m.name] for m in members if m.name in current}
+    if doc.settings.allow_regroup:
+        keep = _without_broken(keep, members)
+    groups = make_groups(members, sorted(doc.groups), keep)
+    groups = [g for g in groups if g.hosts or g.name in doc.groups]
+    _judge_groups(doc, groups, errors, warnings)
+
+    miner_of_group = _assign_groups(doc, groups, miners, errors)
+    group_of = {host: g.name for g in groups for host in g.hosts}
+    pool = [h.name for h in doc.hosts.values() if h.name in profiles and h.tasks == {"C2"}]
+    miner_of_pool = _assign_pool(doc, pool, profiles, groups, miner_of_group)
+
+    hosts: dict[str, Any] = {}
+    for host in doc.hosts.values():
+        group = group_of.get(host.name)
+        miner = miner_of_group.get(group) if group else miner_of_pool.get(host.name)
+        hosts[host.name] = _host_slice(doc, host, profiles.get(host.name), group, miner)
+    moves = _moves(doc, group_of, miner_of_group)
+    capacity = balance(groups, miner_of_group, {n: p.stages for n, p in profiles.items()}, miner_of_pool, doc, profiles)
+    warnings.extend(capacity.pop("notes"))
+    return {
+        "schema": SCHEMA,
+        "settings": {
+            "stack": doc.settings.stack,
+            "network": doc.settings.network,
+            "sector_size": doc.settings.sector_size,
+            "actor": doc.settings.actor,
+            "deal_share": doc.settings.deal_share,
+            "allow_regroup": doc.settings.allow_regroup,
+        },
+        "groups": {
+            g.name: {
+                "hosts": sorted(g.hosts),
+                "miner": (miner_of_group.get(g.name) or (None, None))[0],
+                "miner_role": (miner_of_group.get(g.name) or (None, None))[1],
+                "pc1_sectors_per_day": round(g.pc1, 2),
+                "pc2_sectors_per_day": round(g.pc2, 2),
+            }
+            for g in groups
+        },
+        "miners": _miners(doc, miners, miner_of_group),
+        "hosts": hosts,
+        "capacity": capacity,
+        "warnings": warnings,
+        "errors": errors,
+        "moves": moves,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Hosts
+
+
+def _profiles(doc: Document, errors: list[Error]) -> dict[str, _Profile]:
+    shared: dict[object, _Profile] = {}
+    machines: dict[bytes, Machine] = {}
+    found: dict[str, _Profile] = {}
+    for host in doc.hosts.values():
+        if not host.tasks or host.hardware is None:
+            continue
+        key = (host.hardware_key, host.tasks, host.reserved_cores, host.sdr_producers, host.scratch_bytes,
+               tuple(sorted(host.measured_sec.items())), host.worker_port)  # fmt: skip
+        profile = shared.get(key)
+        if profile is None:
+            machine = machines.get(host.hardware_key)
+            if machine is None:
+                machine = machines[host.hardware_key] = read_machine(host.hardware)
+            profile = shared[key] = _profile(doc, host, machine)
+        found[host.name] = profile
+        for error in profile.layout.errors:
+            errors.append({**error, "path": str(error["path"]).replace("hosts.?", f"hosts.{host.name}", 1)})
+    return found
+
+
+def _profile(doc: Document, host: Host, machine: Machine) -> _Profile:
+    fig = figures(doc.settings.sector_size, host.measured_sec)
+    scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
+    wanted = Wanted(host.tasks, host.reserved_cores, host.sdr_producers, scratch,
+                    uniform=doc.settings.stack == "lotus_distributed")  # fmt: skip
+    layout = bind(machine, wanted, fig, "hosts.?")
+    if host.tasks & {"PC1", "PC2"} and scratch is None and not fig.small:
+        layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
+    has_gpu = bool(machine.gpus)
+    workers = _workers(layout, fig, scratch, has_gpu, host.worker_port, machine)
+    if host.hardware is not None:
+        layout.errors.extend(judge_pc1("?", host.hardware, workers))
+    pc1, pc2, stages = host_capacity(layout)
+    return _Profile(layout, fig, workers, pc1, pc2, stages, has_gpu)
+
+
+def _kind(slot: Slot) -> str:
+    proving = [t for t in slot.tasks if t in ("PC2", "C2")]
+    if "PC1" in slot.tasks:
+        return "all" if proving else "pc1"
+    return "-".join(t.lower() for t in proving)
+
+
+def _workers(
+    layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, port: int, machine: Machine
+) -> list[dict[str, Any]]:
+    numbers: dict[str, int] = {}
+    found = []
+    pc1 = sum("PC1" in s.tasks for s in layout.slots)
+    holders = sum(bool({"PC1", "PC2"} & set(s.tasks)) for s in layout.slots)
+    for index, slot in enumerate(layout.slots):
+        kind = _kind(slot)
+        number = numbers.get(kind, 0)
+        numbers[kind] = number + 1
+        seals = bool({"PC1", "PC2"} & set(slot.tasks))
+        each = None if scratch is None else scratch // max(1, holders)
+        why = slot.why
+        if "PC1" in slot.tasks and pc1 > 1:
+            why = f"PC1 {number + 1} of {pc1}: {why}"
+        found.append({
+            "name": f"{kind}-{number}",
+            "group": None,
+            "miner": None,
+            "miner_role": None,
+            "tasks": list(slot.tasks),
+            "cpus": slot.cpus,
+            "bundles": [slot.cpus] if "PC1" in slot.tasks else [],
+            "producers": slot.producers,
+            "numa_node": slot.node,
+            "gpus": [slot.gpu.pci] if slot.gpu else [],
+            "gpu_uuids": [slot.gpu.uuid] if slot.gpu and slot.gpu.uuid else [],
+            "memory_bytes": slot.memory_bytes,
+            "concurrency": dict.fromkeys(slot.tasks, 1),
+            "scratch": {"path": None, "bytes": each,
+                        "sectors": None if each is None else each // fig.peak_bytes} if seals else None,
+            "port": port + index,
+            "why": why,
+            "environment": environment(slot, has_gpu),
+            "flags": lotus_flags(slot.tasks),
+            "resources": resources(slot, fig),
+        })  # fmt: skip
+    return found
+
+
+def _host_slice(
+    doc: Document, host: Host, profile: _Profile | None, group: str | None, miner: tuple[str, str] | None
+) -> dict[str, Any]:
+    if profile is None:
+        return {"reserved_cpus": "", "workers": [], "exports": [], "mounts": [], "paths": []}
+    workers = []
+    for template in profile.workers:
+        worker = dict(template)
+        if {"PC1", "PC2"} & set(worker["tasks"]):
+            worker["group"] = group
+        if worker["scratch"] is not None:
+            worker["scratch"] = {**worker["scratch"], "path": host.scratch_path}
+        if miner is not None:
+            worker["miner"], worker["miner_role"] = miner
+        workers.append(worker)
+    paths = []
+    if any(w["scratch"] is not None for w in workers):
+        limit = host.scratch_bytes if host.scratch_declared and host.scratch_bytes else 0
+        paths.append(sealing_path(doc.settings.actor, host.name, host.scratch_path, limit, group, workers))
+        pc2 = [w["name"] for w in workers if "PC2" in w["tasks"]]
+        if pc2:
+            paths.extend(store_path(doc.settings.actor, name, path, pc2) for name, path in host.stores)
+    return {
+        "reserved_cpus": format_cpus(cpu for core in profile.layout.reserved for cpu in core.cpus),
+        "idle_cpus": format_cpus(cpu for core in profile.layout.idle for cpu in core.cpus),
+        "group": group,
+        "workers": workers,
+        "paths": paths,
+        "exports": [],
+        "mounts": [],
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Groups and miners
+
+
+def _pin(doc: Document, host: Host, errors: list[Error]) -> str | None:
+    if host.group is None:
+        return None
+    if doc.groups and host.group not in doc.groups:
+        near = difflib.get_close_matches(host.group, doc.groups, n=1, cutoff=0.3)
+        errors.append({
+            "path": f"hosts.{host.name}.group", "value": host.group, "problem": "is not one of sealing_groups",
+            "remedy": near[0] if near else f"one of {', '.join(sorted(doc.groups))}",
+        })  # fmt: skip
+        return near[0] if near else None
+    return host.group
+
+
+def _current_groups(doc: Document) -> dict[str, str]:
+    groups = doc.current.get("groups") or {}
+    return {
+        str(host): str(name)
+        for name, group in groups.items()
+        if isinstance(group, Mapping)
+        for host in group.get("hosts") or ()
+        if host in doc.hosts
+    }
+
+
+def _without_broken(keep: dict[str, str], members: list[Member]) -> dict[str, str]:
+    """Groups that lost their PC1 or PC2 hosts give their hosts up for regrouping."""
+    able: dict[str, set[str]] = {}
+    for member in members:
+        if member.name in keep:
+            able.setdefault(keep[member.name], set()).update(
+                task for task, rate in (("PC1", member.pc1), ("PC2", member.pc2)) if rate
+            )
+    return {host: group for host, group in keep.items() if able[group] == {"PC1", "PC2"}}
+
+
+def _judge_groups(doc: Document, groups: list[Group], errors: list[Error], warnings: list[str]) -> None:
+    for group in groups:
+        if not group.hosts:
+            warnings.append(f"group {group.name} has no worker host")
+        elif not group.pc2:
+            errors.append({
+                "path": f"groups.{group.name}", "value": ", ".join(sorted(group.hosts)),
+                "problem": "has PC1 but no PC2: its sectors would wait in PreCommit2 for ever",
+                "remedy": "add a pc2_worker host to the group"
+                          + ("" if doc.settings.allow_regroup else ", or sealing_allow_regroup: true after a drain"),
+            })  # fmt: skip
+        elif not group.pc1:
+            warnings.append(f"group {group.name} has PC2 but no PC1: {', '.join(sorted(group.hosts))} stay idle")
+
+
+Owner = tuple[str, str]
+"""Inventory host and role (seal or deal) of a sealing miner."""
+
+
+def _sealing_miners(doc: Document, errors: list[Error]) -> list[Owner]:
+    found = [(h.name, role) for h in doc.hosts.values() for role in ("seal", "deal") if role in h.miner_roles]
+    works = any(h.tasks for h in doc.hosts.values())
+    if works and not found:
+        errors.append({
+            "path": "hosts", "value": None, "problem": "workers but no seal miner to serve",
+            "remedy": "put one host into the group seal_miner",
+        })  # fmt: skip
+    deals = [name for name, role in found if role == "deal"]
+    if len(deals) > 1:
+        errors.append({
+            "path": "deal_miner", "value": ", ".join(deals), "problem": "more than one deal miner",
+            "remedy": f"keep {deals[0]} in deal_miner and put the others into seal_miner",
+        })  # fmt: skip
+    if not deals and doc.settings.deal_share:
+        errors.append({
+            "path": "settings.deal_share", "value": doc.settings.deal_share,
+            "problem": "a share for the deal miner, but no deal_miner host", "remedy": "sealing_deal_share: 0",
+        })  # fmt: skip
+    return found
+
+
+def _assign_groups(doc: Document, groups: list[Group], miners: list[Owner], errors: list[Error]) -> dict[str, Owner]:
+    by_name: dict[str, list[Owner]] = {}
+    for owner in miners:
+        by_name.setdefault(owner[0], []).append(owner)
+    fixed: dict[str, Owner] = {}
+    old = doc.current.get("groups") or {}
+    for group in groups:
+        declared = doc.groups.get(group.name)
+        if declared is not None:
+            owners = by_name.get(declared)
+            if owners:
+                fixed[group.name] = owners[0]
+            else:
+                near = difflib.get_close_matches(declared, by_name, n=1, cutoff=0.3)
+                errors.append({
+                    "path": f"groups.{group.name}.miner", "value": declared,
+                    "problem": "is not a seal or deal miner of the inventory",
+                    "remedy": near[0] if near else f"one of {', '.join(sorted(by_name)) or 'the seal_miner hosts'}",
+                })  # fmt: skip
+            continue
+        was = old.get(group.name)
+        if isinstance(was, Mapping) and (was.get("miner"), was.get("miner_role", "seal")) in miners:
+            fixed[group.name] = (str(was["miner"]), str(was.get("miner_role", "seal")))
+    if not miners:
+        return {}
+    seals = [m for m in miners if m[1] == "seal"]
+    deals = [m for m in miners if m[1] == "deal"]
+    share = doc.settings.deal_share if deals and seals else float(bool(deals))
+    shares = {_key(m): (1 - share) / len(seals) for m in seals} | {_key(m): share / len(deals) for m in deals}
+    owner_of = {_key(m): m for m in miners}
+    given = share_out({g.name: g.throughput for g in groups}, shares, {g: _key(m) for g, m in fixed.items()})
+    return {group: owner_of[key] for group, key in given.items()}
+
+
+def _key(owner: Owner) -> str:
+    return f"{owner[0]}/{owner[1]}"
+
+
+def _assign_pool(
+    doc: Document, pool: list[str], profiles: dict[str, _Profile], groups: list[Group], miner_of_group: dict[str, Owner]
+) -> dict[str, Owner]:
+    """C2 hosts serve one miner each, shared out as the groups' throughput is."""
+    shares: dict[str, float] = {}
+    owner_of: dict[str, Owner] = {}
+    for group in groups:
+        owner = miner_of_group.get(group.name)
+        if owner is not None:
+            shares[_key(owner)] = shares.get(_key(owner), 0.0) + group.throughput
+            owner_of[_key(owner)] = owner
+    if not shares:
+        return {}
+    old = doc.current.get("hosts") or {}
+    fixed: dict[str, str] = {}
+    for name in pool:
+        workers = (old.get(name) or {}).get("workers") or [{}]
+        owner_key = f"{workers[0].get('miner')}/{workers[0].get('miner_role', 'seal')}"
+        if owner_key in shares:
+            fixed[name] = owner_key
+    weights = {name: sum(s.per_day("C2") for s in profiles[name].stages) for name in pool}
+    return {name: owner_of[key] for name, key in share_out(weights, shares, fixed).items()}
+
+
+def _moves(doc: Document, group_of: dict[str, str], miner_of_group: dict[str, Owner]) -> list[dict[str, Any]]:
+    """Hosts that may hold sectors and would leave their group, or whose group would change its miner."""
+    found = []
+    old = doc.current.get("groups") or {}
+    before = _current_groups(doc)
+    for host in sorted(before):
+        was, now = before[host], group_of.get(host)
+        if now is None:
+            continue
+        old_miner = old[was].get("miner")
+        new_miner = (miner_of_group.get(now) or (None, None))[0]
+        if was != now:
+            found.append({"host": host, "from": was, "to": now, "what": "group", "may_hold_sectors": True})
+        elif old_miner is not None and new_miner is not None and old_miner != new_miner:
+            found.append({"host": host, "from": old_miner, "to": new_miner, "what": "miner", "may_hold_sectors": True})
+    return found
+
+
+def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner]) -> dict[str, Any]:
+    """The miners by host, and per role its sector numbers: ranges never change once given."""
+    ranges = _sector_ranges(doc, sealing)
+    peer = next((m for m in sealing if m[1] == "deal"), sealing[0] if sealing else None)
+    winning = next((h.name for h in doc.hosts.values() if "winning" in h.miner_roles), None)
+    found: dict[str, Any] = {}
+    for host in doc.hosts.values():
+        if not host.miner_roles:
+            continue
+        instances = {}
+        for role in host.miner_roles:
+            owner = (host.name, role)
+            instances[role] = {
+                "groups": sorted(g for g, m in miner_of_group.items() if m == owner),
+                "sector_numbers": ranges.get(owner),
+                "reserve": {f"{r}-{n}": numbers for (n, r), numbers in sorted(ranges.items()) if (n, r) != owner}
+                if owner in ranges else {},
+            }  # fmt: skip
+        seals = [i for i in instances.values() if i["sector_numbers"]]
+        found[host.name] = {
+            "roles": list(host.miner_roles),
+            "groups": sorted(g for i in instances.values() for g in i["groups"]),
+            "sector_numbers": seals[0]["sector_numbers"] if seals else None,
+            "reserve": seals[0]["reserve"] if seals else {},
+            "instances": instances,
+            "peer_id_owner": peer is not None and host.name == peer[0],
+            "f3": host.name == winning,
+            "paths": [store_path(doc.settings.actor, name, path, []) for name, path in host.stores],
+        }
+    return found
+
+
+def _sector_ranges(doc: Document, sealing: list[Owner]) -> dict[Owner, str]:
+    """Disjoint ranges of sector numbers; a miner keeps the range it had, a new one gets the next free range."""
+    kept: dict[Owner, str] = {}
+    end = -1
+    for name, miner in (doc.current.get("miners") or {}).items():
+        for role, instance in (miner.get("instances") or {}).items():
+            numbers = instance.get("sector_numbers")
+            if numbers:
+                end = max(end, int(str(numbers).split("-")[1]))
+                kept[(name, role)] = str(numbers)
+    found = {owner: kept[owner] for owner in sealing if owner in kept}
+    start = max(end + 1, doc.settings.sector_number_start)
+    for owner in sorted(sealing, key=lambda m: (m[1] != "seal", m[0])):
+        if owner not in found:
+            length = doc.settings.sectors_per_miner
+            last = (start // length + 1) * length - 1
+            found[owner] = f"{start}-{last}"
+            start = last + 1
+    return found
+
+
+__all__ = ["plan", "sectors_text"]
