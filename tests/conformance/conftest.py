@@ -38,9 +38,12 @@ ORDER = [
     "worker",
     "scheduling",
     "sealing",
-    "window_post",
     "restart",
+    "window_post",
+    "double_winning",
 ]
+# Real epochs take 4 s and path heartbeats 10 s; only the stand-ins read these.
+STANDIN_EPOCH_SEC, STANDIN_HEARTBEAT_SEC = 0.15, 2.0
 UNKNOWN_KEY = "[Sealing]\nBatchPreCommits = true\n"
 
 
@@ -79,12 +82,20 @@ def binaries(request: pytest.FixtureRequest) -> Iterator[Path]:
 def runner(request: pytest.FixtureRequest, binaries: Path) -> Iterator[Runner]:
     root = Path(tempfile.mkdtemp(prefix="conformance-", dir="/var/tmp"))
     params: Path | None = request.config.getoption("--params")
+    standins = request.config.getoption("--lotus") is None
     if params is None:
         params = root / "params"
         params.mkdir()
-        # The stand-ins ask for one non-empty file of this name where the real ones read 2 KiB Groth parameters.
-        (params / "standin.params").write_text("stand-in\n")
+        # The stand-ins look for the names only.
+        for proof in ("stacked-proof-of-replication", "proof-of-spacetime-fallback"):
+            (params / f"v28-{proof}-merkletree-poseidon_hasher-8-0-0-standin.params").write_text("stand-in\n")
     run = Runner(binaries, params.resolve(), root)
+    if standins:
+        run.heartbeat_sec = STANDIN_HEARTBEAT_SEC
+        run.speed = {
+            "STANDIN_BLOCK_DELAY_MS": f"{STANDIN_EPOCH_SEC * 1000:.0f}",
+            "STANDIN_HEARTBEAT_MS": f"{STANDIN_HEARTBEAT_SEC * 1000:.0f}",
+        }
     try:
         yield run
     finally:

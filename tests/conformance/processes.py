@@ -107,6 +107,9 @@ class Runner:
     params: Path
     root: Path
     processes: list[Process] = field(default_factory=list)
+    # Workers report their paths this often; a path is unusable after five missed reports.
+    heartbeat_sec: float = 10.0
+    speed: dict[str, str] = field(default_factory=dict)
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         home = self.root / "home"
@@ -125,6 +128,7 @@ class Runner:
             "FIL_PROOFS_PARENT_CACHE": str(self.root / "parents"),
             "STANDIN_VIOLATIONS": str(self.root / "violations.ndjson"),
             "GOLOG_LOG_FMT": "nocolor",
+            **self.speed,
             **(extra or {}),
         }
 
