@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
-from lab import binaries, containers, image, report, sealing
-from lab.settings import ROOT, Lab, load
-from lab.shell import LabError, run
+from lab import binaries, containers, image, interrupt, play, report, sealing
+from lab.settings import Lab, load
+from lab.shell import LabError
 
 SECTORS = 4
 LOOK_ONLY = ("--check", "-C", "--syntax-check", "--list-tasks", "--list-hosts", "--list-tags", "--help", "--version")
@@ -18,6 +17,8 @@ USAGE = """\
 bin/lab up [--lotus DIR --params DIR] [ARG ...]
                     start the lab, run site.yml, seal 4 sectors; ARGs go to ansible-playbook
 bin/lab hosts       make and start the hosts only
+bin/lab seal        seal what is missing to 4 sectors, and print who did what
+bin/lab interrupt   run site.yml and kill it, at ten places one after the other
 bin/lab status      the hosts, and what the seal miner is doing
 bin/lab ssh HOST    log in to a host
 bin/lab down        take the lab away
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if verb in ("help", "-h", "--help"):
         print(USAGE, end="")
         return 0
-    if verb not in ("up", "hosts", "status", "ssh", "down"):
+    if verb not in ("up", "hosts", "seal", "interrupt", "status", "ssh", "down"):
         raise LabError(f"unknown verb {verb!r}\n{USAGE}")
     lacks = containers.missing()
     if lacks:
@@ -40,7 +41,11 @@ def main(arguments: list[str]) -> int:
     if verb == "up":
         return up(lab, rest)
     if verb == "hosts":
-        hosts(lab)
+        hosts(lab, None, None)
+    elif verb == "seal":
+        return seal(lab)
+    elif verb == "interrupt":
+        interrupt.kill_at_places(lab)
     elif verb == "status":
         return status(lab)
     elif verb == "ssh":
@@ -50,8 +55,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def hosts(lab: Lab) -> None:
-    """The base image and the running hosts."""
+def hosts(lab: Lab, lotus: str | None, params: str | None) -> None:
+    """The base image, the running hosts, and what they are to run."""
+    binaries.provide(lab, lotus, params, bool(containers.running(lab)))
     if not image.exists():
         with report.step("base image (once, about a minute)"):
             image.build()
@@ -62,24 +68,28 @@ def hosts(lab: Lab) -> None:
 def up(lab: Lab, rest: list[str]) -> int:
     """From nothing to four sectors Proving; 0 only if every promise of the README held."""
     options, further = _own_options(rest)
-    in_use = bool(containers.running(lab))
-    real = binaries.provide(lab, options["--lotus"], options["--params"], in_use)
-    hosts(lab)
-    status = playbook(lab, "site.yml", further)
+    hosts(lab, options["--lotus"], options["--params"])
+    status = play.run_playbook(lab, "site.yml", further)
     words = [word.split("=")[0] for word in further]
     if status != 0 or any(word in LOOK_ONLY + IN_PART for word in words):
         return status
+    return seal(lab)
+
+
+def seal(lab: Lab) -> int:
+    """Seal what is missing to four sectors and print the table; 0 only if every promise of the README held."""
     record = sealing.load(lab)
     with report.following() as tell:
-        sealing.watch(lab, record, SECTORS, lambda missing: pledge(lab, missing), tell)
+        sealing.watch(lab, record, SECTORS, lambda missing: play.pledge(lab, missing), tell)
     sealing.enter_fetches(record, sealing.fetches(lab), lab.groups, lambda worker: worker.split("/")[0])
     sealing.save(lab, record)
     print(report.table(record))
-    return verdict(lab, record, real)
+    return verdict(lab, record)
 
 
-def verdict(lab: Lab, record: sealing.Record, real: bool) -> int:
+def verdict(lab: Lab, record: sealing.Record) -> int:
     """Say what was promised and whether it held; the exit status."""
+    real = binaries.real(lab)
     broken = [] if real else sealing.violations(lab)
     proving = record.proving()
     print(f"sectors Proving: {len(proving)} of {SECTORS}")
@@ -89,29 +99,6 @@ def verdict(lab: Lab, record: sealing.Record, real: bool) -> int:
         print(f"rules broken, as the stand-ins saw it: {len(broken)}")
         print("".join(f"  {line}\n" for line in broken), end="")
     return 0 if len(proving) >= SECTORS and not record.crossed and not broken else 1
-
-
-def playbook(lab: Lab, name: str, further: list[str]) -> int:
-    """Run one playbook of the project on the lab, its output straight to the operator; the exit status."""
-    sys.stdout.flush()
-    return subprocess.run(_playbook_command(lab, name, further), cwd=ROOT, env=_environment(), check=False).returncode
-
-
-def _playbook_command(lab: Lab, name: str, further: list[str]) -> list[str]:
-    return [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(lab.inventory), str(ROOT / name), *further]
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-
-
-def pledge(lab: Lab, missing: int) -> None:
-    """Ask the seal miner for that many more sectors."""
-    run(
-        _playbook_command(lab, "playbooks/pledge.yml", ["-e", f"pledge_sectors={missing}"]),
-        env=_environment(),
-        cwd=ROOT,
-    )
 
 
 def _own_options(rest: list[str]) -> tuple[dict[str, str | None], list[str]]:

@@ -8,49 +8,60 @@ import shutil
 import sys
 from pathlib import Path
 
-from lab.settings import LAB_DIR, ROOT, Lab
+from lab.settings import ROOT, Lab
 from lab.shell import LabError, run
 
 PROGRAMS = ("lotus", "lotus-miner", "lotus-worker", "lotus-seed")
-BUILDS = LAB_DIR / "builds"
-PARAMS = LAB_DIR / "params"
 STANDINS = {"lotus": "stand-ins", "params": "stand-ins"}
 NOFILE_FLOOR = 16000
 """Open files below which lotus-worker refuses to start: what the real build for 2 KiB has (contracts, semantic 27)."""
 
 
-def provide(lab: Lab, lotus: str | None, params: str | None, in_use: bool) -> bool:
-    """Fill .lab/builds and .lab/params; True when they hold real Lotus.
+def provide(lab: Lab, lotus: str | None, params: str | None, in_use: bool) -> None:
+    """Fill the folders builds and params of the lab.
 
     A lab keeps what it was started with: without `lotus` the earlier choice stands, and a change while the lab is
     `in_use` is an error, because the chain of one is of no use to the other.
     """
     if (lotus is None) != (params is None):
         raise LabError("--lotus and --params go together: the programs, and the proof parameters they need")
-    chosen = LAB_DIR / f"binaries-{lab.name}.json"
-    before: dict[str, str] = json.loads(chosen.read_text()) if in_use and chosen.exists() else {}
+    before = _chosen(lab) if in_use else {}
     wanted = before or STANDINS
     if lotus and params:
         wanted = {"lotus": str(Path(lotus).resolve()), "params": str(Path(params).resolve())}
         if before and before != wanted:
             raise LabError(f"this lab runs {before['lotus']}: take it away first with bin/lab down")
-    for folder in (BUILDS, PARAMS):
+    builds, parameters = lab.folder / "builds", lab.folder / "params"
+    for folder in (builds, parameters):
         folder.mkdir(parents=True, exist_ok=True)
     if wanted == STANDINS:
-        _leave_only(BUILDS, list(PROGRAMS))
-        build = [sys.executable, str(ROOT / "tests/standins/build.py"), str(BUILDS), "--params", str(PARAMS)]
+        _leave_only(builds, list(PROGRAMS))
+        build = [sys.executable, str(ROOT / "tests/standins/build.py"), str(builds), "--params", str(parameters)]
         run([*build, "--nofile-floor", str(NOFILE_FLOOR)])
-        _leave_only(PARAMS, [path.name for path in PARAMS.iterdir() if "standin" in path.name])
+        _leave_only(parameters, [path.name for path in parameters.iterdir() if "standin" in path.name])
     else:
-        _copy(Path(wanted["lotus"]), BUILDS, list(PROGRAMS))
+        _copy(Path(wanted["lotus"]), builds, list(PROGRAMS))
         names = [path.name for path in Path(wanted["params"]).glob("v28-*")]
         if not any(name.endswith(".params") for name in names):
             raise LabError(
                 f"--params {wanted['params']}: no v28-*.params in it; it is what FIL_PROOFS_PARAMETER_CACHE names"
             )
-        _copy(Path(wanted["params"]), PARAMS, names)
-    chosen.write_text(json.dumps(wanted) + "\n")
-    return wanted != STANDINS
+        _copy(Path(wanted["params"]), parameters, names)
+    _chosen_file(lab).write_text(json.dumps(wanted) + "\n")
+
+
+def real(lab: Lab) -> bool:
+    """Whether the lab runs real Lotus."""
+    return _chosen(lab) not in ({}, STANDINS)
+
+
+def _chosen_file(lab: Lab) -> Path:
+    return lab.folder / "binaries.json"
+
+
+def _chosen(lab: Lab) -> dict[str, str]:
+    chosen = _chosen_file(lab)
+    return json.loads(chosen.read_text()) if chosen.exists() else {}
 
 
 def _leave_only(folder: Path, names: list[str]) -> None:

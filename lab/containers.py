@@ -76,7 +76,7 @@ def start(lab: Lab) -> list[str]:
     new = [host for host in lab.hosts if host not in states]
     if new:
         runtime = _working_runtime()
-        control = LAB_DIR / "control"
+        control = lab.folder / "control"
         if control.exists():
             shutil.rmtree(control)
         for host in new:
@@ -109,7 +109,7 @@ def remove(lab: Lab) -> None:
 
 
 def _make_key(lab: Lab) -> None:
-    LAB_DIR.mkdir(exist_ok=True)
+    lab.folder.mkdir(parents=True, exist_ok=True)
     if not lab.key.exists():
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sealyard lab", "-f", str(lab.key)])
 

@@ -48,14 +48,19 @@ class Lab:
         return f"sealyard-{self.name}-store"
 
     @property
+    def folder(self) -> Path:
+        """Where this lab's key, programs, parameters and records are kept on this machine."""
+        return LAB_DIR if self.name == "lab" else LAB_DIR / self.name
+
+    @property
     def key(self) -> Path:
         """Private ssh key of the lab's root logins."""
-        return LAB_DIR / "id_ed25519"
+        return self.folder / "id_ed25519"
 
     @property
     def record(self) -> Path:
         """Who sealed what, kept so that a later `up` can print the table again."""
-        return LAB_DIR / f"sealed-{self.name}.json"
+        return self.folder / "sealed.json"
 
     def container(self, host: str) -> str:
         """Name of the container that plays `host`."""
@@ -93,10 +98,10 @@ def _copy_inventory(name: str) -> Path:
     if copy.exists():
         shutil.rmtree(copy)
     for source in sorted(INVENTORY.rglob("*.yml")):
-        if "plan" in source.relative_to(INVENTORY).parts:
+        if any(part in ("plan", ".plan") for part in source.relative_to(INVENTORY).parts):
             continue
         text = source.read_text().replace(SUBNET + ".", SUBNETS[name] + ".")
         target = copy / source.relative_to(INVENTORY)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace('lab_root: "{{ inventory_dir }}/../.."', f'lab_root: "{ROOT}"'))
+        target.write_text(text.replace('"{{ inventory_dir }}/../../.lab"', f'"{copy.parent}"'))
     return copy

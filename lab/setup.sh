@@ -39,7 +39,7 @@ need_python() {
   wanted=$(cat requirements.txt "$1" | sha256sum)
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
   say "installing $1 into .venv"
-  [ -x .venv/bin/pip ] || python3 -m venv .venv
+  [ -x .venv/bin/pip ] || /usr/bin/python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check --requirement "$1"
   printf '%s\n' "$wanted" >"$stamp"
 }
