@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import image
-from lab.settings import LAB_DIR, STORE_HOSTS, STORE_PATH, Lab
+from lab.settings import LAB_DIR, PARAMETERS_PATH, STORE_HOSTS, STORE_PATH, Lab
 from lab.shell import LabError, run
 
 WANTED_NOFILE = 1048576
@@ -152,6 +152,7 @@ def _create(lab: Lab, host: str, runtime: str) -> None:
     command = ["podman", "--runtime", runtime, "run", "--detach", "--name", lab.container(host), "--hostname", host]
     command += ["--label", f"sealyard={lab.name}", "--systemd=always", "--privileged", *_limits()]
     command += ["--network", lab.network, "--ip", lab.hosts[host], "--stop-timeout", "20"]
+    command += ["--volume", f"{lab.folder / 'params'}:{PARAMETERS_PATH}:ro"]
     if host in STORE_HOSTS:
         command += ["--volume", f"{lab.volume}:{STORE_PATH}"]
     run([*command, image.name(), "/sbin/init"])

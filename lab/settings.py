@@ -23,6 +23,10 @@ STORE_HOSTS = ("winning", "window", "seal", "deal", "pc2-a", "pc2-b")
 """Hosts that mount the long-term store: whoever proves from it or finalizes into it."""
 
 
+PARAMETERS_PATH = "/mnt/proof-parameters"
+"""Where every host sees the parameters that `up` has put together, read-only."""
+
+
 @dataclass(frozen=True)
 class Lab:
     """One lab. `hosts` maps inventory host names to addresses; `groups` maps worker hosts to their sealing group."""
