@@ -1,0 +1,120 @@
+"""Build the stand-ins: four self-contained executables (zip archives with a shebang) from the package beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import py_compile
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+CONTRACTS = HERE.parent / "contracts"
+PROGRAMS = ("lotus", "lotus-miner", "lotus-worker", "lotus-seed")
+ROLES = {"lotus": ("daemon",), "lotus-miner": ("miner",), "lotus-worker": (), "lotus-seed": ()}
+# -I -S: no site packages, no user environment; half of the start-up time is saved.
+SHEBANG = b"#!/usr/bin/python3 -IS\n"
+MAIN = "import sys\nfrom standin.main import main\nsys.exit(main())\n"
+
+
+def contract(name: str) -> Any:
+    return json.loads((CONTRACTS / f"lotus-1.36.2.{name}.json").read_text())
+
+
+def slim_cli(program: str) -> Any:
+    """Only what the parser reads: the whole table costs start-up time."""
+    table = contract("cli")[program]
+    keep = ("names", "takes_value", "type", "default", "default_is_text", "env", "repeatable", "hidden")
+
+    def flags(items: list[Any]) -> list[Any]:
+        return [
+            {k: f[k] for k in keep if f.get(k) not in (None, False)} | {"takes_value": f["takes_value"]} for f in items
+        ]
+
+    commands = {
+        path: {k: c[k] for k in ("subcommands", "aliases", "hidden") if c.get(k)} | {"flags": flags(c["flags"])}
+        for path, c in table["commands"].items()
+        if "build_tag" not in c
+    }
+    return {program: {"global_flags": flags(table["global_flags"]), "commands": commands}}
+
+
+def compiled(source: bytes, name: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "module.py"
+        path.write_bytes(source)
+        target = path.with_suffix(".pyc")
+        py_compile.compile(
+            str(path),
+            str(target),
+            dfile=name,
+            doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+        return target.read_bytes()
+
+
+def archive(program: str, network: str, nofile_floor: int) -> bytes:
+    buffer = io.BytesIO()
+    buffer.write(SHEBANG)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as bundle:
+
+        def put(name: str, data: bytes) -> None:
+            bundle.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data)
+
+        def module(name: str, source: bytes) -> None:
+            # Both forms: an interpreter of another version skips the compiled one and reads the source.
+            put(name + "c", compiled(source, name))
+            put(name, source)
+
+        module("__main__.py", MAIN.encode())
+        info = f'PROGRAM = "{program}"\nNETWORK = "{network}"\nNOFILE_FLOOR = {nofile_floor}\n'
+        for path in sorted((HERE / "standin").glob("*.py")):
+            module(f"standin/{path.name}", info.encode() if path.stem == "buildinfo" else path.read_bytes())
+        put("standin/cli.json", json.dumps(slim_cli(program), separators=(",", ":")).encode())
+        if ROLES[program]:
+            keys = contract("config")
+            put("standin/config.json", json.dumps({r: keys[r] for r in ROLES[program]}, separators=(",", ":")).encode())
+        if program in ("lotus-miner", "lotus-worker"):
+            put("standin/resources.json", json.dumps(contract("resources"), separators=(",", ":")).encode())
+    return buffer.getvalue()
+
+
+def build(outdir: Path, network: str = "2k", nofile_floor: int = 100000) -> None:
+    """Write the four programs; a file in use is replaced, not overwritten."""
+    outdir.mkdir(parents=True, exist_ok=True)
+    for program in PROGRAMS:
+        data = archive(program, network, nofile_floor)
+        temp = outdir / f".{program}.new"
+        temp.write_bytes(data)
+        temp.chmod(0o755)
+        os.replace(temp, outdir / program)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("outdir", type=Path)
+    parser.add_argument("--network", choices=("2k", "calibnet", "mainnet"), default="2k")
+    parser.add_argument(
+        "--nofile-floor", type=int, default=100000, help="open files below which lotus-worker run refuses to start"
+    )
+    parser.add_argument(
+        "--params", type=Path, help="also write stand-ins of the 2 KiB proof parameters into this folder"
+    )
+    options = parser.parse_args()
+    build(options.outdir, options.network, options.nofile_floor)
+    if options.params:
+        sys.path.insert(0, str(HERE))
+        from standin import params
+
+        params.write(str(options.params))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
