@@ -1,0 +1,142 @@
+#!/usr/bin/python
+"""What a host can give and how it is set, read in one call from /proc, /sys and /etc."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: Read limits, swap, kernel settings and packages of a host in one call
+description:
+  - One round trip in place of one per fact; reads only.
+options:
+  nofile:
+    description: Open files wanted. RV(nofile) says how many of them a service on this host can have.
+    type: int
+    default: 1048576
+  user:
+    description: User whose number is returned in RV(uid).
+    type: str
+    default: ''
+  sysctl:
+    description: Names of kernel settings to read.
+    type: list
+    elements: str
+    default: []
+  packages:
+    description: Debian packages; those that are not installed are returned in RV(missing_packages).
+    type: list
+    elements: str
+    default: []
+author: [Sealyard]
+"""
+
+EXAMPLES = r"""
+- name: Read what the host can give
+  host_state:
+    nofile: 1048576
+    sysctl: [vm.swappiness]
+    packages: [chrony]
+  register: host
+"""
+
+RETURN = r"""
+container: {description: The host is a container and shares its kernel, type: bool, returned: always}
+nofile: {description: Open files that a service can have, type: int, returned: always}
+uid: {description: 'Number of the user, null where there is none', type: int, returned: always}
+swap_bytes: {description: Swap in use or ready, type: dict, returned: always}
+sysctl: {description: Kernel settings by name, type: dict, returned: always}
+governor: {description: The CPU's frequency governor or an empty text, type: str, returned: always}
+missing_packages: {description: Packages that are not installed, type: list, elements: str, returned: always}
+"""
+
+
+def in_container() -> bool:
+    """True where systemd or the container engine says so."""
+    return any(Path(mark).exists() for mark in ("/run/systemd/container", "/run/.containerenv", "/.dockerenv"))
+
+
+def reachable_nofile(wanted: int) -> int:
+    """Largest hard limit of open files up to `wanted` that this process can set itself; needs a child to try it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = int(Path("/proc/1/limits").read_text().split("Max open files", 1)[1].split()[1])
+    child = os.fork()
+    if child == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            os._exit(0)
+        except (OSError, ValueError):
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return wanted if status == 0 else min(wanted, max(hard, first))
+
+
+def uid_of(user: str) -> int | None:
+    """Number of the user, None where there is none."""
+    try:
+        return pwd.getpwnam(user).pw_uid if user else None
+    except KeyError:
+        return None
+
+
+def swap_bytes(table: str) -> dict[str, int]:
+    """Size in bytes of each device or file in the text of /proc/swaps."""
+    return {line.split()[0]: int(line.split()[2]) * 1024 for line in table.splitlines()[1:] if line.strip()}
+
+
+def installed(status: str) -> set[str]:
+    """Names of the packages that the text of dpkg's status file calls installed."""
+    names = set()
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if line[:1].isalpha() and ": " in line)
+        if fields.get("Status", "").endswith(" installed"):
+            names.add(fields.get("Package", ""))
+    return names
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def state(nofile: int, user: str, sysctl: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
+    """The module's result."""
+    settings = {name: " ".join(_text("/proc/sys/" + name.replace(".", "/")).split()) for name in sysctl}
+    present = installed(_text("/var/lib/dpkg/status")) if packages else set()
+    return {
+        "container": in_container(),
+        "nofile": reachable_nofile(nofile),
+        "uid": uid_of(user),
+        "swap_bytes": swap_bytes(_text("/proc/swaps")),
+        "sysctl": settings,
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "missing_packages": [name for name in packages if name not in present],
+    }
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "nofile": {"type": "int", "default": 1048576},
+            "user": {"type": "str", "default": ""},
+            "sysctl": {"type": "list", "elements": "str", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **state(**module.params))
+
+
+if __name__ == "__main__":
+    main()
