@@ -1,4 +1,4 @@
-"""Build the stand-ins: four self-contained executables (zip archives with a shebang) from the package beside this file."""
+"""Build the stand-ins: four self-contained executables (zip archives with a shebang) from the package here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this build of the stand-ins is: written anew by build.py for every archive, these are the values of a source checkout."""
+"""What this build is: build.py writes it anew for every archive; these are the values of a checkout."""
 
 PROGRAM = ""
 NETWORK = "2k"

@@ -1,4 +1,4 @@
-"""The stand-ins' chain: a list of blocks replayed into miners, sectors, balances and receipts. No consensus, no proofs."""
+"""The stand-ins' chain: a list of blocks replayed into miners, sectors, balances and receipts, without consensus."""
 
 from __future__ import annotations
 

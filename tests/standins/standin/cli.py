@@ -18,7 +18,7 @@ class UsageError(CommandError):
 
 @dataclass
 class Call:
-    """One parsed command line: command path, flag values by first name without dashes, names that were set, positionals."""
+    """A parsed command line: command path, flag values by first name without dashes, flags given, positionals."""
 
     command: str = ""
     flags: dict[str, Any] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def _parse_flags(specs: list[Any], argv: list[str], call: Call) -> list[str]:
 
 
 def parse(table: Any, argv: list[str]) -> Call:
-    """Read a command line (without the program's name). UsageError as the real program, Exit(3) for an unknown command."""
+    """Read a line without the program's name. UsageError as the real program, Exit(3) on an unknown command."""
     call = Call()
     rest = _parse_flags(table["global_flags"], argv, call)
     if call.flags.get("version"):

@@ -37,7 +37,8 @@ class Config:
             text = stream.read()
         if role == "daemon" and not re.search(r"^\s*EnableSplitstore\s*=", text, re.MULTILINE):
             raise CommandError(
-                "error reading config: Config does not contain explicit set of EnableSplitstore field, refusing to load "
+                "error reading config: Config does not contain explicit set of EnableSplitstore field, refusing "
+                "to load "
                 "the config file"
             )
         try:

@@ -455,7 +455,7 @@ class Daemon:
             return Response(503)
         if request.path == "/debug/metrics":
             text = f"# TYPE lotus_chain_node_height gauge\nlotus_chain_node_height {self.chain.height}\n"
-            text += f'# TYPE lotus_info gauge\nlotus_info{{commit="",network="{buildinfo.NETWORK}",version="{NODE_VERSION}"}} 1\n'
+            text += f'lotus_info{{commit="",network="{buildinfo.NETWORK}",version="{NODE_VERSION}"}} 1\n'
             text += f"# TYPE lotus_peer_count gauge\nlotus_peer_count {len(self.net.links)}\n"
             text += f"# TYPE lotus_mpool_message_count gauge\nlotus_mpool_message_count {len(self.pool)}\n"
             return Response(200, text.encode())

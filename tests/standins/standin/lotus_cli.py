@@ -47,9 +47,7 @@ def print_config(role: str) -> None:
             out(f"[{head}]")
             section = head
         default = spec.get("default")
-        out(
-            f"  {'' if name == 'EnableSplitstore' else '#'}{name} = {json.dumps(default if default is not None else [])}"
-        )
+        out(f"  {'' if name == 'EnableSplitstore' else '#'}{name} = {json.dumps([] if default is None else default)}")
 
 
 def wait_api(call: Call, connect: Callable[[], RpcClient]) -> None:

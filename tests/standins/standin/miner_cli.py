@@ -353,13 +353,15 @@ def _storage_list(call: Call) -> None:
         bar = "#" * (used * 50 // capacity)
         out(f"\t[{bar.ljust(50)}] {size_text(used)}/{size_text(capacity)} {used * 100 // capacity}%")
         out(
-            f"\tUnsealed: {count[0]}; Sealed: {count[1]}; Caches: {count[2]}; Updated: {count[3]}; Update-caches: {count[4]}; "
+            f"\tUnsealed: {count[0]}; Sealed: {count[1]}; Caches: {count[2]}; "
+            f"Updated: {count[3]}; Update-caches: {count[4]}; "
             f"Reserved: {size_text(int(stat.get('Reserved') or 0))}"
         )
         info = api.call("StorageInfo", [ident])
         if info["CanSeal"] or info["CanStore"]:
             out(
-                f"\tWeight: {info['Weight']}; Use: {'Seal ' if info['CanSeal'] else ''}{'Store' if info['CanStore'] else ''}"
+                f"\tWeight: {info['Weight']}; "
+                f"Use: {'Seal ' if info['CanSeal'] else ''}{'Store' if info['CanStore'] else ''}"
             )
         else:
             out("\tUse: ReadOnly")
@@ -385,7 +387,8 @@ def _storage_find(call: Call) -> None:
     local = api.call("StorageLocal")
     for ident, (info, kinds) in sorted(by_id.items()):
         out(
-            f"In {ident} ({', '.join(kinds)})\n\tSealing: {str(info['CanSeal']).lower()}; Storage: {str(info['CanStore']).lower()}"
+            f"In {ident} ({', '.join(kinds)})\n"
+            f"\tSealing: {str(info['CanSeal']).lower()}; Storage: {str(info['CanStore']).lower()}"
         )
         out(f"\tLocal ({local[ident]})" if ident in local else "\tRemote")
         for url in info["URLs"]:
@@ -420,7 +423,8 @@ def list_workers(call: Call, _sealing: bool) -> None:
         gpus = resources["GPUs"] or []
         if gpus:
             out(
-                f"\tGPU:  [{bar(stat['GpuUsed'], len(gpus))}] {stat['GpuUsed'] * 100 / len(gpus):.0f}% {stat['GpuUsed']:.2f}/{len(gpus)} gpu(s) in use"
+                f"\tGPU:  [{bar(stat['GpuUsed'], len(gpus))}] {stat['GpuUsed'] * 100 / len(gpus):.0f}% "
+                f"{stat['GpuUsed']:.2f}/{len(gpus)} gpu(s) in use"
             )
         for gpu in gpus:
             out(f"\tGPU: {gpu}, {'' if stat['GpuUsed'] > 0 else 'not '}used")
@@ -466,7 +470,8 @@ def _sealing_abort(call: Call) -> None:
         for job in jobs:
             if job["ID"]["ID"].startswith(call.args[0]) or job["ID"]["ID"].replace("-", "").startswith(call.args[0]):
                 out(
-                    f"aborting job {job['ID']['ID']}, task {job['Task']}, sector {job['Sector']['Number']}, running on host {job['Hostname']}"
+                    f"aborting job {job['ID']['ID']}, task {job['Task']}, sector {job['Sector']['Number']}, "
+                    f"running on host {job['Hostname']}"
                 )
                 api.call("SealingAbort", [job["ID"]])
                 return
@@ -512,12 +517,14 @@ def _proving_info(call: Call) -> None:
     count = chain.call("StateMinerSectorCount", [actor, None])
     out(f"Miner: {actor}\nCurrent Epoch:           {info['CurrentEpoch']}")
     out(
-        f"Proving Period Boundary: {info['PeriodStart'] % info['WPoStProvingPeriod']}\nProving Period Start:    {info['PeriodStart']}"
+        f"Proving Period Boundary: {info['PeriodStart'] % info['WPoStProvingPeriod']}\n"
+        f"Proving Period Start:    {info['PeriodStart']}"
     )
     out(f"Next Period Start:       {info['PeriodStart'] + info['WPoStProvingPeriod']}\n")
     out(f"Faults:      {count['Faulty']} ({100 * count['Faulty'] / max(1, count['Live']):.2f}%)\nRecovering:  0")
     out(
-        f"Deadline Index:       {info['Index']}\nDeadline Open:        {info['Open']}\nDeadline Close:       {info['Close']}"
+        f"Deadline Index:       {info['Index']}\nDeadline Open:        {info['Open']}\n"
+        f"Deadline Close:       {info['Close']}"
     )
     out(f"Deadline Challenge:   {info['Challenge']}\nDeadline FaultCutoff: {info['FaultCutoff']}")
 
@@ -530,7 +537,8 @@ def _proving_deadline(call: Call) -> None:
     partitions = chain.call("StateMinerPartitions", [actor, index, None])
     proven = numbers.count(numbers.from_rle(chain.call("StateMinerDeadlines", [actor, None])[index]["PostSubmissions"]))
     out(
-        f"Deadline Index:           {index}\nPartitions:               {len(partitions)}\nProven Partitions:        {proven}"
+        f"Deadline Index:           {index}\nPartitions:               {len(partitions)}\n"
+        f"Proven Partitions:        {proven}"
     )
     out(f"Current:                  {str(info['Index'] == index).lower()}\n")
     for number, partition in enumerate(partitions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import json
@@ -101,10 +102,8 @@ class HttpServer:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.socket.close()
 
     def _accept(self) -> None:
@@ -132,7 +131,8 @@ class HttpServer:
                 answer = self.handler(request)
             except (CommandError, OSError, ValueError, KeyError, TypeError) as error:
                 answer = Response(500, f"{type(error).__name__}: {error}\n".encode())
-            head = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\nContent-Type: {answer.content_type}\r\n"
+            head = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n"
+            head += f"Content-Type: {answer.content_type}\r\n"
             head += "".join(f"{k}: {v}\r\n" for k, v in answer.headers.items())
             connection.settimeout(60)
             connection.sendall(

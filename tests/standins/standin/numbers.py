@@ -1,4 +1,4 @@
-"""Sector numbers: ranges as humans write them, as RLE+ JSON, and which number comes next (storage/pipeline/numassign.go)."""
+"""Sector numbers: ranges as humans write them, as RLE+ JSON, and which number comes next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def parse(text: str) -> Ranges:
         sides = part.split("-")
         if len(sides) > 2 or not all(re.fullmatch(r"\d+", s) for s in sides):
             raise CommandError(
-                f'parsing ranges: parsing left side of run {index}: strconv.ParseUint: parsing "{sides[0]}": invalid syntax'
+                f"parsing ranges: parsing left side of run {index}: "
+                f'strconv.ParseUint: parsing "{sides[0]}": invalid syntax'
             )
         start, end = int(sides[0]), int(sides[-1])
         if start <= last and last > 0:

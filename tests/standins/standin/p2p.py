@@ -1,7 +1,8 @@
-"""Links between daemons: JSON lines over TCP on the libp2p port. Blocks, messages and the presence of proving processes."""
+"""Links between daemons: JSON lines over TCP on the libp2p port. Blocks, messages, presence of provers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -109,10 +110,8 @@ class Network:
             while not self.closed:
                 for multiaddr in multiaddrs:
                     if split_peer(multiaddr)[2] not in self.links:
-                        try:
+                        with contextlib.suppress(CommandError):
                             self.dial(multiaddr)
-                        except CommandError:
-                            pass
                 self.wake.wait(REDIAL_SEC)
                 self.wake.clear()
 

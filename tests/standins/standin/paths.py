@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import threading
@@ -289,7 +290,7 @@ class LocalStore:
         return found
 
     def _check_groups(self, sector: Json, kind: str, sources: list[Json], ident: str, path_type: str) -> None:
-        """The field's rule: a sector in work does not cross groups. Unsealed data and finalize moves may (semantic 5)."""
+        """The field's rule: a sector in work does not cross groups. Unsealed data and finalize moves may."""
         if path_type != "sealing" or kind not in ("sealed", "cache"):
             return
         groups = set(self.paths[ident][1].get("Groups") or [])
@@ -299,7 +300,8 @@ class LocalStore:
                 name = sector_name(sector["Miner"], sector["Number"])
                 violation(
                     "fetch-across-groups",
-                    f"{kind}/{name} from {source['BaseURLs'][0]} (AllowTo {allow}) to {self.url} (Groups {sorted(groups)})",
+                    f"{kind}/{name} from {source['BaseURLs'][0]} (AllowTo {allow}) "
+                    f"to {self.url} (Groups {sorted(groups)})",
                 )
 
     def _fetch(self, sources: list[Json], kind: str, path: str) -> str:
@@ -453,8 +455,6 @@ def disk_usage(path: str) -> int:
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):
                 total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-            except OSError:
-                pass
     return total

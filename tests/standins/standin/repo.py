@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import hmac
@@ -89,10 +90,8 @@ class Repo:
 
     def unlock(self) -> None:
         for name in ("api",):
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(self.at(name))
-            except OSError:
-                pass
         if self.lock_file is not None:
             self.lock_file.close()
             self.lock_file = None

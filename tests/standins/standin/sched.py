@@ -89,8 +89,8 @@ class Worker:
 
     def utilization(self) -> float:
         resources = self.info["Resources"]
-        cpu = sum(map(self.threads, self.used)) / max(1, resources["CPUs"])
-        memory = self.sum("MinMemory") / max(1, resources["MemPhysical"])
+        cpu = sum(map(self.threads, self.used)) / max(1, int(resources["CPUs"]))
+        memory = self.sum("MinMemory") / max(1, int(resources["MemPhysical"]))
         gpus = len(resources["GPUs"])
         gpu = sum(map(self.gpu, self.used)) / gpus if gpus else 0.0
         return max(cpu, memory, gpu)
@@ -144,7 +144,7 @@ class Scheduler:
         arguments: Json = None,
         known_call: str | None = None,
     ) -> Json:
-        """Place a task and wait for its result; TaskError when it failed. `known_call`: an earlier process started it already."""
+        """Place a task and wait for its result (TaskError). `known_call`: an earlier process started it."""
         key = f"{task}-{sector['Number']}"
         if known_call:
             try:
@@ -331,7 +331,7 @@ def allocate_on(index: MemIndex, kinds: list[str], sector_bytes: int, miner: int
 
 
 def existing_on(index: MemIndex, sector: Json, kinds: list[str], sector_bytes: int, fetch: bool) -> Selector:
-    """A worker that owns a path holding the sector or, with `fetch`, a path of a group that may pull it (semantics 2 to 4)."""
+    """A worker with a path that holds the sector or, with `fetch`, a path of a group that may pull it (2-4)."""
     bits = sum(BITS[k] for k in kinds)
 
     def select(worker: Worker) -> tuple[bool, bool]:

@@ -56,7 +56,7 @@ def miner_info(call: Call) -> ApiInfo:
 
 
 def choose_tasks(call: Call) -> set[str]:
-    """Task types of the start flags (cli/worker/worker.go): a variable in the environment counts as the flag being set."""
+    """Task types of the start flags: a variable in the environment counts as the flag being set."""
     tasks: set[str] = set()
     kind = ""
     for flag, short in POST_TASKS.items():
@@ -456,7 +456,8 @@ def _info(call: Call) -> None:
     resources = info["Resources"]
     out(f"Hostname: {info['Hostname']}\nCPUs: {resources['CPUs']}; GPUs: [{' '.join(resources['GPUs'])}]")
     out(
-        f"RAM: {resources['MemPhysical']}; Swap: {resources['MemSwap']}\nTask types: {''.join(short_name(t) + ' ' for t in types)}\n"
+        f"RAM: {resources['MemPhysical']}; Swap: {resources['MemSwap']}\n"
+        f"Task types: {''.join(short_name(t) + ' ' for t in types)}\n"
     )
     for path in api.call("Paths"):
         use = ("Seal " if path["CanSeal"] else "") + ("Store" if path["CanStore"] else "")
