@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,8 +98,6 @@ def _hosts(tree: dict[str, Any]) -> dict[str, str]:
 def _copy_inventory(name: str) -> Path:
     """The lab's inventory with the addresses of lab `name`, so that two labs run beside each other."""
     copy = LAB_DIR / name / "inventory"
-    if copy.exists():
-        shutil.rmtree(copy)
     for source in sorted(INVENTORY.rglob("*.yml")):
         if any(part in ("plan", ".plan") for part in source.relative_to(INVENTORY).parts):
             continue

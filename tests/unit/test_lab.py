@@ -1,0 +1,161 @@
+"""The lab's own logic: package sources, addresses, the record of who sealed what, and the table made of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab import binaries, image, report, sealing, settings, suite
+from lab.__main__ import _own_options
+from lab.shell import LabError
+
+DEB822 = """\
+Types: deb
+# URIs: http://snapshot.invalid/old
+URIs: http://mirror.invalid/debian
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Enabled: no
+Types: deb
+URIs: http://off.invalid/debian
+Suites: bookworm
+Components: main
+"""
+
+
+def test_only_this_release_s_sources_are_inherited(tmp_path: Path) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("# nothing\ndeb http://old.invalid/debian bookworm-security main\n")
+    (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
+    (tmp_path / "sources.list.d/vendor.list").write_text("deb https://vendor.invalid/apt nodistro main\n")
+    key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+    assert image.apt_sources(tmp_path, "bookworm") == [
+        "deb http://old.invalid/debian bookworm-security main",
+        f"deb {key} http://mirror.invalid/debian bookworm main contrib",
+        f"deb {key} http://mirror.invalid/debian bookworm-updates main contrib",
+    ]
+
+
+def test_labs_beside_each_other_share_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LAB_DIR", tmp_path)
+    seen: set[str] = set()
+    for name in settings.SUBNETS:
+        lab = settings.load(name)
+        assert len(lab.hosts) == 10
+        assert not seen & set(lab.hosts.values())
+        seen |= set(lab.hosts.values())
+        addresses = (lab.inventory / "hosts.yml").read_text()
+        assert all(f"ansible_host: {address} " in addresses for address in lab.hosts.values())
+
+
+def test_an_unknown_lab_is_named() -> None:
+    with pytest.raises(LabError, match="'labb'"):
+        settings.load("labb")
+
+
+def test_groups_come_from_the_inventory() -> None:
+    assert settings.load().groups == {"pc1-a": "a", "pc2-a": "a", "pc1-b": "b", "pc2-b": "b"}
+
+
+def test_up_keeps_its_own_options_from_ansible() -> None:
+    options, further = _own_options(["-e", "x=1", "--lotus", "/l", "--limit", "pc1-a", "--params=/p", "--check"])
+    assert options == {"--lotus": "/l", "--params": "/p"}
+    assert further == ["-e", "x=1", "--limit", "pc1-a", "--check"]
+    with pytest.raises(LabError, match="--lotus needs a folder"):
+        _own_options(["--lotus"])
+
+
+def test_programs_without_parameters_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="go together"):
+        binaries.provide(_lab(tmp_path), "/l", None, False)
+
+
+def test_a_running_lab_keeps_its_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LAB_DIR", tmp_path)
+    lab = _lab(tmp_path)
+    lab.folder.mkdir(parents=True)
+    (lab.folder / "binaries.json").write_text(json.dumps(binaries.STANDINS))
+    with pytest.raises(LabError, match="bin/lab down"):
+        binaries.provide(lab, "/l", "/p", True)
+    assert not binaries.real(lab)
+
+
+def _lab(folder: Path) -> settings.Lab:
+    hosts = {"seal": "10.0.0.14", "pc1-a": "10.0.0.21", "pc2-a": "10.0.0.31", "pc2-b": "10.0.0.32", "c2-a": "10.0.0.41"}
+    return settings.Lab("molecule", hosts, {"pc1-a": "a", "pc2-a": "a", "pc2-b": "b"}, folder)
+
+
+def _entry(url: str, seconds: float) -> dict[str, str]:
+    fields = json.dumps({"url": url, "out": "/sealer/sealed/x", "took": 0.01, "bytes": 2048, "MiB/s": 0.2})
+    line = f"2026-11-20T10:00:00.000Z\tINFO\tstores\tpaths/remote.go:255\tFetch done\t{fields}"
+    return {"MESSAGE": line, "__REALTIME_TIMESTAMP": str(int(seconds * 1e6))}
+
+
+def test_a_fetch_line_names_sector_and_hosts(tmp_path: Path) -> None:
+    lab = _lab(tmp_path)
+    addresses = {address: host for host, address in lab.hosts.items()}
+    fetch = sealing.parse_fetch(_entry("http://10.0.0.21:3456/remote/sealed/s-t01000-7", 12.5), "pc2-a", addresses)
+    assert fetch == sealing.Fetch(sector=7, source="pc1-a", target="pc2-a", size_bytes=2048, time=12.5)
+    assert sealing.parse_fetch({"MESSAGE": "Fetch http://x/remote/sealed/s-t01000-7 -> y"}, "pc2-a", addresses) is None
+
+
+def _sealed() -> sealing.Record:
+    record, open_tasks = sealing.Record(), dict[str, sealing.Task]()
+    events = [
+        {"event": "sectors", "time": 1.0, "states": {"7": "Packing"}},
+        {"event": "start", "time": 2.0, "id": "x", "sector": 7, "task": "seal/v0/precommit/1", "worker": "pc1-a/pc1-0"},
+        {"event": "end", "time": 5.0, "id": "x"},
+        {"event": "start", "time": 6.0, "id": "y", "sector": 7, "task": "seal/v0/precommit/2", "worker": "pc2-a/pc2-0"},
+        {"event": "end", "time": 8.0, "id": "y"},
+        {"event": "sectors", "time": 9.0, "states": {"7": "Proving"}},
+    ]
+    said = [line for event in events for line in sealing.apply(record, open_tasks, event)]
+    assert said == [
+        "sector 7: Packing",
+        "sector 7: PC1 on pc1-a/pc1-0",
+        "sector 7: PC2 on pc2-a/pc2-0",
+        "sector 7: Proving",
+    ]
+    assert not open_tasks
+    return record
+
+
+def test_events_become_a_record_and_a_table(tmp_path: Path) -> None:
+    record = _sealed()
+    assert record.proving() == [7]
+    inside = sealing.Fetch(sector=7, source="pc1-a", target="pc2-a", size_bytes=2048, time=6.1)
+    sealing.enter_fetches(record, [inside], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
+    assert not record.crossed
+    lines = report.table(record).splitlines()
+    assert lines[2].split() == ["7", "PC1", "pc1-a/pc1-0", "3.0", "0"]
+    assert lines[3].split() == ["7", "PC2", "pc2-a/pc2-0", "2.0", "2048"]
+
+
+def test_bytes_between_groups_are_reported(tmp_path: Path) -> None:
+    record = _sealed()
+    across = sealing.Fetch(sector=7, source="pc1-a", target="pc2-b", size_bytes=2048, time=6.1)
+    sealing.enter_fetches(record, [across], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
+    assert record.crossed == ["sector 7: 2048 bytes from pc1-a (group a) to pc2-b (group b)"]
+
+
+def test_the_record_survives_a_second_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LAB_DIR", tmp_path)
+    lab, record = _lab(tmp_path), _sealed()
+    lab.folder.mkdir()
+    sealing.save(lab, record)
+    assert sealing.load(lab) == record
+
+
+def test_removed_sectors_are_not_counted() -> None:
+    assert sealing.Record(states={1: "Proving", 2: "Removed", 3: "PreCommit1"}).alive() == [1, 3]
+
+
+def test_a_run_of_pytest_without_a_report_is_a_failure(tmp_path: Path) -> None:
+    assert str(suite._count(tmp_path / "none.xml", 4)) == "0 passed, 1 failed, 0 skipped"
+    report_file = tmp_path / "report.xml"
+    report_file.write_text('<testsuites><testsuite tests="5" failures="1" errors="1" skipped="1"/></testsuites>')
+    assert str(suite._count(report_file, 1)) == "2 passed, 2 failed, 1 skipped"
