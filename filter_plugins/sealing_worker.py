@@ -135,9 +135,11 @@ def quoted(name: str, value: str) -> str:
     return f'Environment="{name}={escaped}"'
 
 
-def drop_in(worker: Mapping[str, Any], host: Host) -> str:
+def drop_in(worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]], host: Host) -> str:
     """Drop-in of lotus-worker@NAME.service: the binding, the limits, the environment and the command line."""
     lines = [f"# {line}" for line in _why(worker)]
+    # Lotus rewrites storage.json at every start, so this line is what makes a new path restart the worker.
+    lines.append(f"# Opens {', '.join(path['path'] for path in paths) or 'no path'}.")
     lines += ["[Service]", f"CPUAffinity={' '.join(worker['cpus'].split(','))}"]
     node = worker.get("numa_node")
     if node is not None and host.numa_policy != "default":
@@ -223,15 +225,15 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any], miner
             {"path": f"{repo}/tmp", "mode": "0750", **own},
             {"path": _drop_in_dir(worker, host), "mode": "0755"},
         ]
-        paths = [{"Path": path["path"]} for path in paths_of(worker, host_plan, host)]
+        paths = paths_of(worker, host_plan, host)
         files += [
             {
                 "path": f"{repo}/storage.json",
-                "content": json.dumps({"StoragePaths": paths}, indent=2) + "\n",
+                "content": json.dumps({"StoragePaths": [{"Path": path["path"]} for path in paths]}, indent=2) + "\n",
                 "json_add": ["StoragePaths"],
                 **own,
             },
-            {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, host)},
+            {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, paths, host)},
         ]
         key = f"{worker['miner']}/{miner_role(worker, miners)}"
         info = host.api_infos.get(key)
@@ -259,7 +261,6 @@ def worker_units(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> li
                     f"{host.unit_dir}/lotus-worker@.service",
                     f"{_drop_in_dir(worker, host)}/sealyard.conf",
                     _environment_file(worker, host),
-                    f"{_repo(worker, host)}/storage.json",
                     *opened,
                 ],
             }
@@ -307,6 +308,17 @@ def worker_problems(
     return problems
 
 
+def registration_problems(
+    answers: Sequence[Mapping[str, Any]], host_plan: Mapping[str, Any], host_name: str
+) -> list[str]:
+    """`worker_problems` of every miner that answered; `answers` are the results of a loop over `worker_miners`."""
+    problems: list[str] = []
+    for answer in answers:
+        if answer.get("reachable"):
+            problems += worker_problems(answer.get("result"), host_plan, host_name, answer["item"]["workers"])
+    return problems
+
+
 def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     if not entry.get("Enabled"):
         return "registered but disabled: the miner cannot reach it, open its port towards the miner"
@@ -331,6 +343,7 @@ class FilterModule:
         return {
             "api_infos": api_infos,
             "expected_workers": expected_workers,
+            "registration_problems": registration_problems,
             "sectorstore": sectorstore,
             "store_directories": store_directories,
             "store_files": store_files,

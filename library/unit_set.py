@@ -33,6 +33,11 @@ options:
         type: list
         elements: path
         default: []
+  finish:
+    description: Oneshot units to run to their end. One that another run has started is waited for.
+    type: list
+    elements: str
+    default: []
   exclusive:
     description: Shell pattern. Loaded or enabled units that match and are not in O(units) are stopped and disabled.
     type: str
@@ -78,9 +83,22 @@ enabled:
   type: list
   elements: str
   returned: always
+finished:
+  description: Oneshot units that were run to their end.
+  type: list
+  elements: str
+  returned: always
+states:
+  description:
+    - What each of O(units) is at the end. C(active) and C(enabled) as systemd says, C(cpus) the CPU list that the
+      kernel lets its main process run on, empty when there is none.
+  type: dict
+  returned: always
 """
 
-PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic"
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID"
+# When the process started; a timer has none and counts from its activation.
+STARTED = ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 
 
 class SystemdFailed(Exception):
@@ -97,6 +115,7 @@ class State:
     enabled: bool
     stale_definition: bool
     started_at: float
+    main_pid: int
 
 
 @dataclass
@@ -121,7 +140,7 @@ def parse_states(text: str, boot_time: float) -> dict[str, State]:
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if "Id" not in values:
             continue
-        started_usec = int(values.get("ExecMainStartTimestampMonotonic") or 0)
+        started_usec = next((int(values[name]) for name in STARTED if values.get(name, "0") != "0"), 0)
         states[values["Id"]] = State(
             name=values["Id"],
             known=values.get("LoadState") == "loaded",
@@ -129,6 +148,7 @@ def parse_states(text: str, boot_time: float) -> dict[str, State]:
             enabled=values.get("UnitFileState") in ("enabled", "enabled-runtime"),
             stale_definition=values.get("NeedDaemonReload") == "yes",
             started_at=boot_time + started_usec / 1e6 if started_usec else 0.0,
+            main_pid=int(values.get("MainPID") or 0),
         )
     return states
 
@@ -162,10 +182,19 @@ def steps_for(
     return steps
 
 
-def systemctl(*arguments: str) -> str:
-    """Run systemctl and return its output; SystemdFailed with its message otherwise."""
+def allowed_cpus(pid: int, proc: str = "/proc") -> str:
+    """CPU list such as 0-3,8 on which the kernel lets a process run; empty when there is no such process."""
+    try:
+        status = Path(proc, str(pid), "status").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return next((line.split()[1] for line in status.splitlines() if line.startswith("Cpus_allowed_list:")), "")
+
+
+def systemctl(*arguments: str, good: tuple[int, ...] = (0,)) -> str:
+    """Run systemctl and return its output; SystemdFailed with its message when its status is not among `good`."""
     done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode not in good:
         names = " ".join(f"-u {argument}" for argument in arguments[1:] if not argument.startswith("-"))
         raise SystemdFailed(
             f"systemctl {' '.join(arguments)}: {done.stderr.strip() or done.returncode}. "
@@ -179,7 +208,7 @@ def show(names: Sequence[str]) -> dict[str, State]:
     if not names:
         return {}
     boot_time = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
-    return parse_states(systemctl("show", "--property", PROPERTIES, *names), boot_time)
+    return parse_states(systemctl("show", "--property", ",".join((PROPERTIES, *STARTED)), *names), boot_time)
 
 
 def present_units(pattern: str | None) -> list[str]:
@@ -187,7 +216,8 @@ def present_units(pattern: str | None) -> list[str]:
     if not pattern:
         return []
     listed = systemctl("list-units", "--all", "--plain", "--no-legend", pattern).splitlines()
-    links = systemctl("list-unit-files", "--plain", "--no-legend", pattern).splitlines()
+    # It ends with 1 where no file matches.
+    links = systemctl("list-unit-files", "--plain", "--no-legend", pattern, good=(0, 1)).splitlines()
     running = {line.split()[0] for line in listed if line.split() and line.split()[2:3] != ["inactive"]}
     enabled = {line.split()[0] for line in links if line.split()[1:2] == ["enabled"]}
     return sorted(name for name in running | enabled if not name.endswith("@.service"))
@@ -221,6 +251,7 @@ def main() -> None:
                     "files": {"type": "list", "elements": "path", "default": []},
                 },
             },
+            "finish": {"type": "list", "elements": "str", "default": []},
             "exclusive": {"type": "str"},
             "may_restart": {"type": "bool", "default": True},
         },
@@ -237,15 +268,29 @@ def main() -> None:
         steps = steps_for(options["units"], states, present, options["exclusive"], options["may_restart"])
         if not module.check_mode:
             carry_out(steps, [name for name in steps.start if name in states and states[name].active == "failed"])
+            for name in options["finish"]:
+                # The job is systemd's: it goes on when this run is killed, and a second start joins it.
+                systemctl("daemon-reload")
+                systemctl("start", name)
+            states = show(names)
     except SystemdFailed as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=steps.any(),
+        changed=steps.any() or bool(options["finish"]),
         started=steps.start,
         restarted=steps.restart,
         deferred=steps.deferred,
         retired=steps.retire,
         enabled=steps.enable,
+        finished=options["finish"],
+        states={
+            name: {
+                "active": state.active,
+                "enabled": state.enabled,
+                "cpus": allowed_cpus(state.main_pid) if state.main_pid else "",
+            }
+            for name, state in states.items()
+        },
     )
 
 
