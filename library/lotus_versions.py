@@ -107,7 +107,8 @@ class Layout:
     @property
     def home(self) -> Path | None:
         """Directory of this build, None where it is not installed."""
-        return next(iter(sorted(self.versions.glob(f"*-{self.id}"))), None)
+        # A name that starts with a dot is not a version: it is what comes in.
+        return next(iter(sorted(self.versions.glob(f"[!.]*-{self.id}"))), None)
 
 
 def cpu_vendor(cpuinfo: str) -> str:
