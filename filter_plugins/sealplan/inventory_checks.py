@@ -6,15 +6,17 @@ Each check is a small function over `Inventory`; the numbers in brackets are inv
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+from sealplan.inventory import CLUSTER, PER_HOST
 from sealplan.inventory_variables import Options, Problem, Unreadable, findings, nearest, shown
 
 ROLE_GROUPS = (
@@ -56,7 +58,10 @@ PRIVATE_NETWORKS = tuple(
 )
 
 PLACEHOLDER = re.compile(r"replace[-_ ]?(me|this|with)|change[-_ ]?me|<[^>]+>|\bTODO\b|^x{3,}$", re.IGNORECASE)
-SHA256 = re.compile(r"^(sha256:)?[0-9a-fA-F]{64}$")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+ARCHIVE_KEYS = ("default", "x86_64", "aarch64", "amd", "intel")
+INSTALL_SOURCES = ("lotus_install_archives", "lotus_install_builds_dir", "lotus_install_builds")
 
 FORBIDDEN_ENVIRONMENT = {
     "LOTUS_MINER_NO_SLASHFILTER": "it removes the guard against mining two blocks in one round [7]",
@@ -66,13 +71,42 @@ FORBIDDEN_ENVIRONMENT = {
 }
 
 
+DECIDED_SETTINGS = {
+    "API.ListenAddress": "remove it; the APIs listen on sealing_address",
+    "API.RemoteListenAddress": "remove it; the APIs listen on sealing_address",
+    "Subsystems.*": "remove it; the groups winning_miner, window_miner, seal_miner and deal_miner split the roles",
+    "Proving.DisableBuiltinWindowPoSt": "remove it; there is no other process that proves",
+    "Proving.DisableBuiltinWinningPoSt": "remove it; there is no other process that proves",
+}
+
+
 @dataclass(frozen=True)
 class Port:
-    """A port that one role's process opens on a host."""
+    """A port that the process of one group opens on its host; `key` where the variable holds several."""
 
     group: str
     variable: str
     default: int
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        """The variable and the key."""
+        return f"{self.variable}.{self.key}" if self.key else self.variable
+
+
+PORTS = (
+    Port("daemon_public", "lotus_daemon_api_ports", 1234, "public"),
+    Port("daemon_private", "lotus_daemon_api_ports", 1235, "private"),
+    Port("daemon_public", "lotus_daemon_libp2p_ports", 1347, "public"),
+    Port("daemon_private", "lotus_daemon_libp2p_ports", 1348, "private"),
+    Port("winning_miner", "winning_miner_port", 2345),
+    Port("window_miner", "window_miner_port", 2346),
+    Port("seal_miner", "seal_miner_port", 2347),
+    Port("deal_miner", "deal_miner_port", 2348),
+)
+FIRST_WORKER_PORT = 3456
+MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)
@@ -84,14 +118,18 @@ class Inventory:
     roles: Mapping[str, Options]
     cluster: Options
 
+    @cached_property
+    def members(self) -> dict[str, frozenset[str]]:
+        """The hosts of every group of the inventory."""
+        return {group: frozenset(hosts) for group, hosts in self.groups.items()}
+
+    def is_in(self, host: str, *groups: str) -> bool:
+        """Tell whether `host` is in any of `groups`."""
+        return any(host in self.members.get(group, ()) for group in groups)
+
     def hosts(self, *groups: str) -> list[str]:
         """Return the hosts of any of `groups`, each once, in inventory order."""
-        members = {host for group in groups for host in self.groups.get(group, ())}
-        return [host for host in self.hostvars if host in members]
-
-    def groups_of(self, host: str) -> list[str]:
-        """Return the groups of ours that name `host`."""
-        return [group for group in ROLE_GROUPS if host in self.groups.get(group, ())]
+        return [host for host in self.hostvars if self.is_in(host, *groups)]
 
     def value(self, host: str, name: str, default: Any = None) -> Any:
         """Return a readable variable of `host`, else `default`."""
@@ -116,50 +154,70 @@ def check_inventory(
     hostvars: Mapping[str, Mapping[str, Any]],
     roles: Mapping[str, Options],
     cluster: Options,
+    plan: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
-    """Return every problem of an inventory: one per variable, and the same mistake on many hosts once.
+    """Return every problem of an inventory and of its plan: one per variable, and the same mistake on many hosts once.
 
     `roles` and `cluster` come from `inventory_variables`. An empty list means that the inventory may be applied.
     """
     if not hostvars:
-        return [
-            _problem(
-                "inventory", "all", "(empty)", "has no hosts", "give one with -i inventories/NAME, or add hosts to it"
-            )
-        ]
+        remedy = "give one with -i inventories/NAME, or add hosts to it"
+        return [_problem("inventory", "all", "(empty)", "has no hosts", remedy)]
     inventory = Inventory(groups, hostvars, roles, cluster)
     first: dict[str, Problem] = {}
     for check in CHECKS:
         for problem in check(inventory):
             first.setdefault(problem["path"], problem)
+    told = {_without_suffix(path) for path in first}
+    for problem in _plan_problems(inventory, plan or {}):
+        host, _, name = _without_suffix(problem["path"]).partition("/")
+        everywhere = host == "all" and any(path.endswith(f"/{name}") for path in told)
+        if not everywhere and f"{host}/{name}" not in told:
+            first.setdefault(problem["path"], problem)
     return _merged(list(first.values()), list(hostvars))
 
 
-def plan_problems(
-    plan: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], known: Sequence[Problem] = ()
-) -> list[Problem]:
-    """Return the plan's own errors and the moves it would make [28], less those whose path is in `known` already."""
-    paths = {problem["path"] for problem in known}
-    found = [
-        Problem(
-            path=str(error.get("path")),
-            value=shown("", error.get("value")),
-            problem=str(error.get("problem")),
-            remedy=str(error.get("remedy")),
+def _without_suffix(path: str) -> str:
+    """Return `host/variable` of a path that goes on into the variable, such as `pc1-a/sealing_stores[0].path`."""
+    host, _, rest = path.partition("/")
+    return f"{host}/{re.split(r'[.[]', rest, maxsplit=1)[0]}"
+
+
+def _plan_problems(inventory: Inventory, plan: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the plan's errors by the inventory's names, and the moves it would make unasked [28]."""
+    for error in plan.get("errors") or ():
+        where, name = _inventory_name(str(error.get("path")))
+        value = shown(name, error.get("value"))
+        yield _problem(where, name, value, str(error.get("problem")), str(error.get("remedy")))
+    if any(str(one.get("sealing_allow_regroup")).lower() in ("true", "yes") for one in inventory.hostvars.values()):
+        return
+    for move in plan.get("moves") or ():
+        before, after, what = move.get("from"), move.get("to"), move.get("what", "group")
+        problem = f"would move the host to another {what}: the sectors it may hold could not go on there"
+        back = (
+            f"sealing_worker_group: {before}" if what == "group" else f"miner: {before} for its group in sealing_groups"
         )
-        for error in plan.get("errors") or ()
-    ]
-    allowed = any(str(one.get("sealing_allow_regroup")).lower() in ("true", "yes") for one in hostvars.values())
-    if not allowed:
-        found += [_move_problem(move) for move in plan.get("moves") or ()]
-    return [problem for problem in found if problem["path"] not in paths]
+        remedy = f"{back}; or drain the host, then run with -e sealing_allow_regroup=true"
+        yield _problem(str(move.get("host")), "sealing_worker_group", f"{before} -> {after}", problem, remedy)
 
 
-def _move_problem(move: Mapping[str, Any]) -> Problem:
-    before, after = move.get("from"), move.get("to")
-    problem = "the plan moves this host to another group, where its sectors in flight could not go on"
-    remedy = f"sealing_worker_group: {before}; or drain the host, then run with -e sealing_allow_regroup=true"
-    return _problem(str(move.get("host")), "sealing_worker_group", f"{before} -> {after}", problem, remedy)
+def _inventory_name(path: str) -> tuple[str, str]:
+    """Return host and variable of a path in the planner's input, such as `hosts.pc1-a.stores[0]`."""
+    part, _, rest = path.partition(".")
+    if part == "settings":
+        return "all", _variable_of(rest, CLUSTER)
+    if part == "hosts" and rest:
+        host, _, field = rest.partition(".")
+        return host, _variable_of(field, PER_HOST) if field else "groups"
+    if part == "groups" and rest:
+        return "all", f"sealing_groups.{rest}"
+    return "groups", path
+
+
+def _variable_of(field: str, variables: Mapping[str, str]) -> str:
+    name = re.split(r"[.[]", field, maxsplit=1)[0]
+    by_field = {field: variable for variable, field in variables.items()}
+    return by_field.get(name, f"sealing_{name}") + field[len(name) :]
 
 
 def _problem(where: str, name: str, value: str, problem: str, remedy: str) -> Problem:
@@ -214,6 +272,17 @@ def check_same_names(inventory: Inventory) -> Iterator[Problem]:
             )
 
 
+def check_parent_groups(inventory: Inventory) -> Iterator[Problem]:
+    """Playbooks name the parents daemon, miner and worker: a host outside would be passed by without a word."""
+    children = {"daemon": ("daemon_public", "daemon_private"), "miner": MINER_GROUPS, "worker": WORKER_GROUPS}
+    for parent, groups in children.items():
+        for group in groups:
+            missing = [host for host in inventory.hosts(group) if not inventory.is_in(host, parent)]
+            if missing:
+                problem = f"is not under group {parent}, so the playbooks would pass {missing[0]} by"
+                yield _problem("groups", group, ", ".join(missing), problem, f"{parent}: children: {group}:")
+
+
 def check_miners(inventory: Inventory) -> Iterator[Problem]:
     """One winning and one window process per actor [6, 9, 10], a seal miner, at most one deal miner [14]."""
     reasons = {
@@ -239,75 +308,13 @@ def check_private_daemon(inventory: Inventory) -> Iterator[Problem]:
         yield _problem("groups", "daemon_private", "(empty)", "has no host, and miners need its wallet", remedy)
 
 
-def check_workers_have_miners(inventory: Inventory) -> Iterator[Problem]:
-    """A group's miner must be a host that seals."""
-    sealing = inventory.hosts("seal_miner", "deal_miner")
-    for host in inventory.hostvars:
-        for name, group in _declared_groups(inventory, host).items():
-            miner = group.get("miner") if isinstance(group, Mapping) else None
-            if miner is not None and miner not in sealing:
-                near = _near_host(str(miner), sealing)
-                problem = "is not a host of seal_miner or deal_miner, so the group's workers have no miner"
-                remedy = f"miner: {near}" if near else f"miner: with one of {', '.join(sealing) or 'seal_miner'}"
-                yield _problem(host, f"sealing_groups.{name}.miner", str(miner), problem, remedy)
-            elif group is not None and not isinstance(group, Mapping):
-                remedy = f"{name}: {{}} or {name}: {{miner: HOST}}"
-                yield _problem(host, f"sealing_groups.{name}", shown("", group), "is not a dictionary", remedy)
-
-
 def check_worker_group(inventory: Inventory) -> Iterator[Problem]:
-    """A pinned group must be declared, and only workers can be pinned."""
+    """Only a worker can be pinned to a group; the plan judges the group itself."""
     for host in inventory.hostvars:
-        group = inventory.value(host, "sealing_worker_group")
-        if not isinstance(group, str):
-            continue
-        declared = list(_declared_groups(inventory, host))
-        if host not in inventory.hosts(*WORKER_GROUPS):
-            problem = "pins a host that is no worker"
-            yield _problem(
-                host, "sealing_worker_group", group, problem, "remove it, or add the host to pc1_worker or pc2_worker"
-            )
-        elif declared and group not in declared:
-            near = difflib.get_close_matches(group, declared, n=1, cutoff=0.5)
-            remedy = f"sealing_worker_group: {near[0]}" if near else f"one of {', '.join(declared)}"
-            problem = f"is not declared in sealing_groups ({', '.join(declared)})"
-            yield _problem(host, "sealing_worker_group", group, problem, remedy)
-
-
-def check_pc1_has_pc2(inventory: Inventory) -> Iterator[Problem]:
-    """A sector stays in its group from PC1 to PC2 [39]: without a PC2 host there it stays for ever."""
-    pc1, pc2 = inventory.hosts("pc1_worker"), inventory.hosts("pc2_worker")
-    if pc1 and not pc2:
-        yield _problem(
-            "groups", "pc2_worker", "(empty)", f"has no host for what {pc1[0]} seals", "pc2_worker: with a host"
-        )
-        return
-    served = {_pinned(inventory, host) for host in pc2}
-    if None in served:
-        return  # the planner puts a PC2 host that is free where one is missing
-    for host in pc1:
-        group = _pinned(inventory, host)
-        if group and group not in served:
-            problem = f"has PC1 hosts and no PC2 host in group {group}: its sectors would wait for ever"
-            others = ", ".join(sorted(map(str, served)))
-            remedy = f"sealing_worker_group: {group} on a host of pc2_worker, or one of {others} here"
-            yield _problem(host, "sealing_worker_group", str(group), problem, remedy)
-
-
-def _declared_groups(inventory: Inventory, host: str) -> Mapping[str, Any]:
-    declared = inventory.value(host, "sealing_groups", {})
-    return declared if isinstance(declared, Mapping) else {}
-
-
-def _pinned(inventory: Inventory, host: str) -> str | None:
-    """Return the declared group that `host` is pinned to, None where it is free or its group does not exist."""
-    group, declared = inventory.text(host, "sealing_worker_group"), _declared_groups(inventory, host)
-    return group if group and (not declared or group in declared) else None
-
-
-def _near_host(host: str, hosts: Sequence[str]) -> str | None:
-    near = difflib.get_close_matches(host, hosts, n=1, cutoff=0.5)
-    return near[0] if near else None
+        group = inventory.text(host, "sealing_worker_group")
+        if group and not inventory.is_in(host, *WORKER_GROUPS):
+            remedy = "remove it, or add the host to pc1_worker or pc2_worker"
+            yield _problem(host, "sealing_worker_group", group, "pins a host that is no worker", remedy)
 
 
 # --- variables -------------------------------------------------------------------------------------------------------
@@ -319,14 +326,17 @@ def check_readable(inventory: Inventory) -> Iterator[Problem]:
         for name, value in variables.items():
             if not isinstance(value, Unreadable):
                 continue
-            missing = re.search(r"'(vault_\w+)' is undefined", value.reason)
+            reason = value.reason
+            missing = re.search(r"'(vault_\w+)' is undefined", reason)
             if missing:
+                reason = f"refers to {missing.group(1)}, which is not there"
                 remedy = f"{missing.group(1)}: in an encrypted group_vars/all/vault.yml (see vault.yml.example)"
-            elif "vault" in value.reason.lower():
+            elif "vault" in reason.lower():
+                reason = "is encrypted, and no vault password that was given fits"
                 remedy = "run with --ask-vault-pass or --vault-password-file FILE"
             else:
                 remedy = f"{name}: with a value, or define what it refers to"
-            yield _problem(host, name, "(cannot be read)", value.reason, remedy)
+            yield _problem(host, name, "(cannot be read)", reason, remedy)
 
 
 def check_variables(inventory: Inventory) -> Iterator[Problem]:
@@ -401,27 +411,6 @@ def check_actor(inventory: Inventory) -> Iterator[Problem]:
             yield _problem(host, "sealing_actor", actor, problem, f"sealing_actor: {prefix}{actor[1:]}")
 
 
-def check_deal_share(inventory: Inventory) -> Iterator[Problem]:
-    """A share lies between 0 and 1 and needs a deal miner to go to."""
-    for host in inventory.hostvars:
-        share = inventory.value(host, "sealing_deal_share")
-        if not isinstance(share, int | float) or isinstance(share, bool):
-            continue
-        if not 0 <= share <= 1:
-            yield _problem(
-                host,
-                "sealing_deal_share",
-                str(share),
-                "is not between 0 and 1",
-                "sealing_deal_share: 0.25 for a quarter",
-            )
-        elif share > 0 and not inventory.hosts("deal_miner"):
-            problem = "asks for deal sectors without a deal miner"
-            yield _problem(
-                host, "sealing_deal_share", str(share), problem, "sealing_deal_share: 0, or a host in deal_miner"
-            )
-
-
 def check_vault_values(inventory: Inventory) -> Iterator[Problem]:
     """A secret that is empty or still the example's placeholder would be found out only at the daemon."""
     for host, variables in inventory.hostvars.items():
@@ -429,10 +418,66 @@ def check_vault_values(inventory: Inventory) -> Iterator[Problem]:
             if not name.startswith("vault_") or isinstance(value, Unreadable):
                 continue
             remedy = f"{name}: with the real value, in the encrypted group_vars/all/vault.yml"
-            if value is None or (isinstance(value, str) and not value.strip()):
+            texts = [str(item or "") for item in value] if isinstance(value, list) else [str(value or "")]
+            if not texts or not all(text.strip() for text in texts):
                 yield _problem(host, name, "(empty)", "is empty", remedy)
-            elif isinstance(value, str) and PLACEHOLDER.search(value):
+            elif any(PLACEHOLDER.search(text) for text in texts):
                 yield _problem(host, name, "(placeholder)", "still holds the placeholder of vault.yml.example", remedy)
+
+
+def check_wallet_keys(inventory: Inventory) -> Iterator[Problem]:
+    """Keys are only on private daemons [5], and are what `lotus wallet export` prints."""
+    name = "lotus_daemon_wallet_keys"
+    vault = [key for variables in inventory.hostvars.values() for key in variables if key.startswith("vault_")]
+    for host in inventory.hostvars:
+        keys = inventory.value(host, name)
+        if not isinstance(keys, list) or not keys:
+            continue
+        if inventory.is_in(host, "daemon_public"):
+            problem = "puts a wallet on the public daemon, which must have none"
+            yield _problem(host, name, "(not shown)", problem, f"{name}: in group_vars/daemon_private only")
+        elif any(not _is_wallet_export(key) and not PLACEHOLDER.search(str(key)) and str(key).strip() for key in keys):
+            remedy = f"{vault[0] if vault else name}: with the hexadecimal text that lotus wallet export ADDRESS prints"
+            yield _problem(host, name, "(not shown)", "holds a text that is no exported key", remedy)
+
+
+def _is_wallet_export(text: Any) -> bool:
+    try:
+        key = json.loads(bytes.fromhex(str(text).strip()))
+    except ValueError:
+        return False
+    return isinstance(key, Mapping) and {"Type", "PrivateKey"} <= key.keys()
+
+
+def check_chain_start(inventory: Inventory) -> Iterator[Problem]:
+    """A public network is joined from a snapshot; a devnet has none."""
+    for host in inventory.hosts("daemon_public", "daemon_private"):
+        network, snapshot = inventory.text(host, "sealing_network"), inventory.text(host, "lotus_daemon_snapshot")
+        if network == "devnet" and snapshot:
+            problem = "is set on a devnet, which makes its own chain"
+            yield _problem(host, "lotus_daemon_snapshot", snapshot, problem, 'lotus_daemon_snapshot: ""')
+        elif network in ("calibration", "mainnet") and (not snapshot or PLACEHOLDER.search(snapshot)):
+            if inventory.value(host, "lotus_daemon_sync_from_genesis") is True:
+                continue
+            problem = "is not set: the daemon would sync from the first block on, for weeks"
+            remedy = "lotus_daemon_snapshot: PATH on the host or URL, or lotus_daemon_sync_from_genesis: true"
+            yield _problem(host, "lotus_daemon_snapshot", snapshot or "(empty)", problem, remedy)
+
+
+def check_settings(inventory: Inventory) -> Iterator[Problem]:
+    """Settings of config.toml that a host's groups decide: set by hand they would undo what the inventory says."""
+    for host, variables in inventory.hostvars.items():
+        for name, tables in variables.items():
+            if not (
+                name.startswith(("lotus_", *MINER_GROUPS)) and name.endswith("_config") and isinstance(tables, Mapping)
+            ):
+                continue
+            for table, keys in tables.items():
+                for key in keys if isinstance(keys, Mapping) else ():
+                    remedy = DECIDED_SETTINGS.get(f"{table}.{key}") or DECIDED_SETTINGS.get(f"{table}.*")
+                    if remedy:
+                        value = shown("", keys[key])
+                        yield _problem(host, f"{name}.{table}.{key}", value, "is decided by the inventory", remedy)
 
 
 def check_environment(inventory: Inventory) -> Iterator[Problem]:
@@ -446,6 +491,51 @@ def check_environment(inventory: Inventory) -> Iterator[Problem]:
                     yield _problem(
                         host, f"{name}.{key}", "(not shown)", FORBIDDEN_ENVIRONMENT[key], f"remove {key} from {name}"
                     )
+
+
+def check_install(inventory: Inventory) -> Iterator[Problem]:
+    """Binaries have a source, and what comes from an archive has its checksum."""
+    for host in inventory.hosts(*LOTUS_GROUPS):
+        archives = inventory.value(host, "lotus_install_archives", {})
+        if not isinstance(archives, Mapping):
+            continue
+        own = inventory.value(host, "lotus_install_builds_dir") or inventory.value(host, "lotus_install_builds")
+        unreadable = any(isinstance(inventory.hostvars[host].get(name), Unreadable) for name in INSTALL_SOURCES)
+        if not archives and not own and not unreadable:
+            remedy = "lotus_install_archives: {x86_64: {url: URL, sha256: SUM}}, or lotus_install_builds_dir: FOLDER"
+            yield _problem(host, "lotus_install_archives", "(empty)", "names no Lotus to install", remedy)
+        for key, archive in archives.items():
+            yield from _check_archive(host, str(key), archive)
+
+
+def _check_archive(host: str, key: str, archive: Any) -> Iterator[Problem]:
+    where = f"lotus_install_archives.{key}"
+    if key not in ARCHIVE_KEYS:
+        near = nearest(key, ARCHIVE_KEYS)
+        yield _problem(
+            host, where, key, "is no kind of machine", f"{near}:" if near else f"one of {', '.join(ARCHIVE_KEYS)}"
+        )
+        return
+    fields = archive if isinstance(archive, Mapping) else {}
+    url, checksum = str(fields.get("url") or ""), str(fields.get("sha256") or "")
+    if not url or PLACEHOLDER.search(url):
+        yield _problem(
+            host, f"{where}.url", url or "(empty)", "names no archive", "url: with a URL or a path on this machine"
+        )
+    if not checksum or PLACEHOLDER.search(checksum):
+        problem = "is missing: a changed archive would be installed unseen"
+        yield _problem(
+            host,
+            f"{where}.sha256",
+            checksum or "(empty)",
+            problem,
+            f"sha256: the output of sha256sum for {url or 'it'}",
+        )
+    elif not SHA256.fullmatch(checksum):
+        problem = f"is no SHA-256: it has {len(checksum)} characters and needs 64 of 0-9 a-f"
+        yield _problem(
+            host, f"{where}.sha256", shown("", checksum), problem, f"sha256: the output of sha256sum for {url or 'it'}"
+        )
 
 
 # --- addresses and ports ---------------------------------------------------------------------------------------------
@@ -483,6 +573,32 @@ def _address_problem(address: str, alone: bool) -> str | None:
     return None
 
 
+def check_ports(inventory: Inventory) -> Iterator[Problem]:
+    """Two processes of a host cannot listen on one port."""
+    for host in inventory.hostvars:
+        owner: dict[int, str] = {}
+        first = inventory.value(host, "sealing_worker_port", FIRST_WORKER_PORT)
+        workers = range(first, first + MOST_WORKERS) if isinstance(first, int) else range(0)
+        for port in PORTS:
+            if not inventory.is_in(host, port.group):
+                continue
+            number = inventory.value(host, port.variable, port.default)
+            if port.key and isinstance(number, Mapping):
+                number = number.get(port.key)
+            elif port.key:
+                number = port.default
+            remedy = f"{port.name}: {port.default}" if number != port.default else f"{port.name}: with a free port"
+            if not isinstance(number, int) or isinstance(number, bool) or not 1024 <= number <= 65535:
+                yield _problem(host, port.name, shown("", number), "is no port from 1024 to 65535", remedy)
+                continue
+            if number in owner:
+                yield _problem(host, port.name, str(number), f"is also {owner[number]} of this host", remedy)
+            elif number in workers and inventory.is_in(host, *WORKER_GROUPS):
+                problem = f"lies among the ports of the host's workers, {workers[0]} to {workers[-1]}"
+                yield _problem(host, port.name, str(number), problem, remedy)
+            owner.setdefault(number, port.name)
+
+
 # --- storage ---------------------------------------------------------------------------------------------------------
 
 
@@ -497,8 +613,8 @@ def check_stores(inventory: Inventory) -> Iterator[Problem]:
             problem = "is not set: PC2 could not put finished sectors away, and no miner could prove them"
             remedy = "sealing_stores: [{name: store, path: /mnt/store}], mounted on miners and PC2 hosts"
             yield _problem(host, "sealing_stores", "(empty)", problem, remedy)
-            continue
-        yield from _check_store_paths(inventory, host, stores)
+    for host in inventory.hostvars:
+        yield from _check_store_paths(inventory, host, inventory.value(host, "sealing_stores"))
     written = {name: host for host in inventory.hosts("pc2_worker") for name in _store_paths(inventory, host)}
     for host in inventory.hosts("winning_miner", "window_miner"):
         for name in sorted(written.keys() - _store_paths(inventory, host).keys()):
@@ -544,19 +660,22 @@ CHECKS: tuple[Check, ...] = (
     check_group_names,
     check_host_has_a_group,
     check_same_names,
+    check_parent_groups,
     check_miners,
     check_private_daemon,
-    check_workers_have_miners,
     check_worker_group,
-    check_pc1_has_pc2,
     check_readable,
     check_variables,
     check_sector_size,
     check_actor,
-    check_deal_share,
     check_vault_values,
+    check_wallet_keys,
+    check_chain_start,
+    check_settings,
     check_environment,
+    check_install,
     check_addresses,
+    check_ports,
     check_stores,
     check_cluster_values,
 )

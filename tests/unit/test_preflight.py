@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealplan.inventory_checks import ROLE_GROUPS, check_inventory, plan_problems
+from sealplan.inventory_checks import ROLE_GROUPS, check_inventory
 from sealplan.inventory_variables import Options, Unreadable, cluster_options, findings, nearest, role_options, shown
 
 ROLES: dict[str, Options] = {
@@ -14,7 +14,9 @@ ROLES: dict[str, Options] = {
         "lotus_daemon_api_port": {"type": "int"},
         "lotus_daemon_wallet": {"type": "str", "no_log": True},
         "lotus_daemon_environment": {"type": "dict"},
-    }
+        "lotus_daemon_sync_from_genesis": {"type": "bool"},
+    },
+    "lotus_install": {"lotus_install_builds_dir": {"type": "str"}},
 }
 
 
@@ -25,6 +27,9 @@ def inventory() -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
         "winning_miner": ["post"],
         "window_miner": ["post"],
         "seal_miner": ["seal"],
+        "daemon": ["post"],
+        "miner": ["post", "seal"],
+        "worker": ["box"],
         "pc1_worker": ["box"],
         "pc2_worker": ["box"],
         "c2_worker": ["box"],
@@ -36,6 +41,8 @@ def inventory() -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
         "sealing_sector_size": "32GiB",
         "sealing_actor": "f01000",
         "sealing_stores": [{"name": "store", "path": "/mnt/store"}],
+        "lotus_install_builds_dir": "/srv/lotus",
+        "lotus_daemon_sync_from_genesis": True,
     }
     hostvars = {
         host: dict(common, ansible_host=f"10.0.0.{number}")
@@ -143,16 +150,33 @@ def test_role_options_reads_every_entry_point(tmp_path: Path) -> None:
 
 
 def test_moves_are_refused_unless_asked_for() -> None:
-    plan = {"errors": [], "moves": [{"host": "box", "from": "a", "to": "b"}]}
-    _, hostvars = inventory()
-    refused = plan_problems(plan, hostvars)
+    plan = {"errors": [], "moves": [{"host": "box", "from": "a", "to": "b", "what": "group"}]}
+    groups, hostvars = inventory()
+    refused = check_inventory(groups, hostvars, ROLES, cluster_options(), plan)
     assert [(one["path"], one["value"]) for one in refused] == [("box/sealing_worker_group", "a -> b")]
     hostvars["box"]["sealing_allow_regroup"] = "true"
-    assert plan_problems(plan, hostvars) == []
+    assert check_inventory(groups, hostvars, ROLES, cluster_options(), plan) == []
 
 
-def test_a_plan_error_that_the_inventory_check_has_told_is_not_told_twice() -> None:
-    error = {"path": "groups/seal_miner", "value": None, "problem": "p", "remedy": "r"}
-    assert len(plan_problems({"errors": [error]}, {})) == 1
-    known = plan_problems({"errors": [error]}, {})
-    assert plan_problems({"errors": [error]}, {}, known) == []
+@pytest.mark.parametrize(
+    ("told", "path"),
+    [
+        ("hosts.box.stores[0]", "box/sealing_stores[0]"),
+        ("hosts.box.group", "box/sealing_worker_group"),
+        ("hosts.box.hardware.gpus[0]", "box/sealing_hardware.gpus[0]"),
+        ("settings.deal_share", "all/sealing_deal_share"),
+        ("groups.a.miner", "all/sealing_groups.a.miner"),
+        ("deal_miner", "groups/deal_miner"),
+    ],
+)
+def test_plan_errors_are_told_by_the_names_of_the_inventory(told: str, path: str) -> None:
+    plan = {"errors": [{"path": told, "value": 1, "problem": "p", "remedy": "r"}]}
+    assert [one["path"] for one in check_inventory(*inventory(), ROLES, cluster_options(), plan)] == [path]
+
+
+def test_what_the_inventory_check_has_told_the_plan_does_not_repeat() -> None:
+    groups, hostvars = inventory()
+    hostvars["box"]["sealing_scratch_bytes"] = "8"
+    plan = {"errors": [{"path": "hosts.box.scratch_bytes", "value": "8", "problem": "p", "remedy": "r"}]}
+    problems = check_inventory(groups, hostvars, ROLES, cluster_options(), plan)
+    assert [one["path"] for one in problems] == ["box/sealing_scratch_bytes"]
