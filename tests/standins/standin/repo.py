@@ -138,9 +138,10 @@ class Repo:
     def peer_id(self) -> str:
         known = self.key_get("libp2p-host")
         if known is None:
-            self.key_put("libp2p-host", "libp2p-host", os.urandom(64))
+            # Protobuf of an Ed25519 key as libp2p stores it: seed and public key, 32 bytes each.
+            self.key_put("libp2p-host", "libp2p-host", bytes.fromhex("08011240") + os.urandom(64))
             known = self.key_get("libp2p-host") or {}
-        return base58(bytes.fromhex("0024080112201234")[:6] + digest("peer", known["PrivateKey"]))
+        return base58(bytes.fromhex("002408011220") + base64.b64decode(known["PrivateKey"])[36:68])
 
     # tokens
 
