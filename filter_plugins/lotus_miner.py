@@ -33,8 +33,7 @@ def run_of(numbers: str) -> list[int]:
 
 def wanted_reservations(miner: Mapping[str, Any], role: str) -> dict[str, str]:
     """Ranges that the plan keeps from the process `role` of a miner host: {name: "START-END"}."""
-    numbers = miner.get("numbers", {}).get(role)
-    return dict(numbers["reserve"] if numbers else miner.get("reserve", {}))
+    return dict(miner["instances"][role]["reserve"])
 
 
 def missing_reservations(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,28 +30,22 @@ class Host:
     unit_dir: str
     user: str
     group: str
-    actor: str
     api_infos: Mapping[str, str | None]
     cgroup_v2: bool
     memory_floor_bytes: int
     numa_policy: str
     environment: Mapping[str, str]
-    stores: Sequence[Mapping[str, Any]]
+    require_mount: bool
 
 
-def miner_role(worker: Mapping[str, Any], miners: Mapping[str, Any]) -> str:
-    """Which process on its miner host a worker serves: the plan's word, else seal where the host seals, else deal."""
-    roles = miners.get(worker["miner"], {}).get("roles", [])
-    return str(worker.get("miner_role") or ("deal" if "deal" in roles and "seal" not in roles else "seal"))
-
-
-def worker_miners(host_plan: Mapping[str, Any], miners: Mapping[str, Any]) -> list[dict[str, Any]]:
+def worker_miners(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Miner processes the host's workers serve, each once: {key "MINER/ROLE", host, role, workers [names]}."""
     found: dict[str, dict[str, Any]] = {}
     for worker in host_plan.get("workers", []):
-        role = miner_role(worker, miners)
-        key = f"{worker['miner']}/{role}"
-        entry = found.setdefault(key, {"key": key, "host": worker["miner"], "role": role, "workers": []})
+        key = f"{worker['miner']}/{worker['miner_role']}"
+        entry = found.setdefault(
+            key, {"key": key, "host": worker["miner"], "role": worker["miner_role"], "workers": []}
+        )
         entry["workers"].append(worker["name"])
     return [found[key] for key in sorted(found)]
 
@@ -72,11 +65,6 @@ def api_infos(results: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
         key: f"{found['token']}:{found['api']}" if found.get("token") and found.get("api") else None
         for key, found in parts.items()
     }
-
-
-def store_id(name: str, actor: str) -> str:
-    """Sector-path ID of a long-term store: the same on every host that mounts it."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"sealyard:{actor}:store:{name}"))
 
 
 def sectorstore(path: Mapping[str, Any]) -> str:
@@ -102,31 +90,38 @@ def sectorstore(path: Mapping[str, Any]) -> str:
     )
 
 
-def store_paths(stores: Sequence[Mapping[str, Any]], actor: str) -> list[dict[str, Any]]:
-    """Long-term stores in the form of the plan's paths."""
+def path_directories(
+    paths: Sequence[Mapping[str, Any]], user: str, group: str, require_mount: bool
+) -> list[dict[str, Any]]:
+    """Roots of sector paths as the option `directories` of module file_set; a long-term store must be a mount."""
     return [
-        {"path": store["path"], "id": store.get("id") or store_id(store["name"], actor), "can_store": True}
-        for store in stores
+        {
+            "path": path["path"],
+            "mode": "0755",
+            "owner": user,
+            "group": group,
+            "mounted": require_mount and path["can_store"] and not path["can_seal"],
+        }
+        for path in paths
     ]
 
 
-def store_directories(stores: Sequence[Mapping[str, Any]], user: str, group: str) -> list[dict[str, Any]]:
-    """Roots of the stores as the option `directories` of module file_set."""
-    return [{"path": store["path"], "mode": "0755", "owner": user, "group": group} for store in stores]
+def path_files(paths: Sequence[Mapping[str, Any]], user: str, group: str) -> list[dict[str, Any]]:
+    """Identity files of sector paths as the option `files` of module file_set.
 
-
-def store_files(stores: Sequence[Mapping[str, Any]], actor: str) -> list[dict[str, Any]]:
-    """Identity files of the stores as the option `files` of module file_set; one that is there stays as it is."""
+    A path that has an ID keeps it, because sectors are known by it. Of a sealing path the plan's grouping is brought
+    up to date; a store stays as it is.
+    """
     return [
-        {"path": f"{path['path']}/sectorstore.json", "content": sectorstore(path), "json_set": []}
-        for path in store_paths(stores, actor)
+        {
+            "path": f"{path['path']}/sectorstore.json",
+            "content": sectorstore(path),
+            "owner": user,
+            "group": group,
+            "json_set": ["Groups", "AllowTo"] if path["can_seal"] else [],
+        }
+        for path in paths
     ]
-
-
-def paths_of(worker: Mapping[str, Any], host_plan: Mapping[str, Any], host: Host) -> list[dict[str, Any]]:
-    """Paths the worker opens: its sealing paths, and the stores when it runs PC2, because finalize runs there."""
-    sealing = [dict(path) for path in host_plan.get("paths", []) if worker["name"] in path["workers"]]
-    return sealing + (store_paths(host.stores, host.actor) if "PC2" in worker["tasks"] else [])
 
 
 def quoted(name: str, value: str) -> str:
@@ -188,35 +183,20 @@ def _repo(worker: Mapping[str, Any], host: Host) -> str:
     return f"{host.data_dir}/worker/{worker['name']}"
 
 
-def _path_files(host_plan: Mapping[str, Any], host: Host) -> Iterator[dict[str, Any]]:
-    sealing = [(dict(path), ["Groups", "AllowTo"]) for path in host_plan.get("paths", [])]
-    opens_stores = any("PC2" in worker["tasks"] for worker in host_plan.get("workers", []))
-    stores = store_paths(host.stores, host.actor) if opens_stores else []
-    to_set: list[str]
-    for path, to_set in [*sealing, *((store, []) for store in stores)]:
-        # A path that has an ID keeps it: sectors are known by it. Only the plan's grouping is brought up to date.
-        yield {
-            "path": f"{path['path']}/sectorstore.json",
-            "content": sectorstore(path),
-            "owner": host.user,
-            "group": host.group,
-            "json_set": to_set,
-        }
-
-
-def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any], miners: Mapping[str, Any]) -> dict[str, Any]:
+def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Everything the host's workers start from, as the options of module file_set.
 
-    `context` holds the fields of Host, `miners` is the plan's `miners`. Raises KeyError for a plan that lacks a key.
+    `context` holds the fields of Host. Raises KeyError for a plan that lacks a key.
     """
     host = Host(**context)
     workers = host_plan.get("workers", [])
+    all_paths = host_plan.get("paths", [])
     own = {"owner": host.user, "group": host.group}
     directories: list[dict[str, Any]] = [{"path": host.config_dir, "mode": "0750"}]
-    directories += [{"path": path["path"], "mode": "0755", **own} for path in host_plan.get("paths", [])]
+    directories += path_directories(all_paths, host.user, host.group, host.require_mount)
     if workers:
         directories.append({"path": f"{host.data_dir}/worker", "mode": "0755", **own})
-    files = list(_path_files(host_plan, host))
+    files = path_files(all_paths, host.user, host.group)
     secrets = []
     for worker in workers:
         repo = _repo(worker, host)
@@ -225,7 +205,7 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any], miner
             {"path": f"{repo}/tmp", "mode": "0750", **own},
             {"path": _drop_in_dir(worker, host), "mode": "0755"},
         ]
-        paths = paths_of(worker, host_plan, host)
+        paths = [path for path in all_paths if _opens(worker, path)]
         files += [
             {
                 "path": f"{repo}/storage.json",
@@ -235,9 +215,8 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any], miner
             },
             {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, paths, host)},
         ]
-        key = f"{worker['miner']}/{miner_role(worker, miners)}"
-        info = host.api_infos.get(key)
-        role = key.split("/")[1]
+        role = worker["miner_role"]
+        info = host.api_infos.get(f"{worker['miner']}/{role}")
         secrets.append(
             {
                 "path": _environment_file(worker, host),
@@ -344,9 +323,8 @@ class FilterModule:
             "api_infos": api_infos,
             "expected_workers": expected_workers,
             "registration_problems": registration_problems,
-            "sectorstore": sectorstore,
-            "store_directories": store_directories,
-            "store_files": store_files,
+            "path_directories": path_directories,
+            "path_files": path_files,
             "worker_files": worker_files,
             "worker_miners": worker_miners,
             "worker_problems": worker_problems,

@@ -43,6 +43,10 @@ options:
       mode: {type: str, default: '0755', description: Octal mode.}
       owner: {type: str, description: Owner.}
       group: {type: str, description: Group.}
+      mounted:
+        type: bool
+        default: false
+        description: Never made here, and refused while it lies on the system disk, as an unmounted store does.
   files:
     description: Files to write; their directories exist or are among O(directories).
     type: list
@@ -119,6 +123,7 @@ class Entry:
     content: str | None = None
     json_set: tuple[str, ...] | None = None
     json_add: tuple[str, ...] | None = None
+    mounted: bool = False
 
 
 @dataclass
@@ -176,6 +181,8 @@ def make_directory(entry: Entry, check: bool, report: Report) -> None:
     """Make one directory, or correct its mode and owner."""
     if entry.path.exists() and not entry.path.is_dir():
         raise Unwritable(f"{entry.path} should be a directory and is a file; move it away")
+    if entry.mounted and not check:
+        refuse_unmounted(entry.path)
     before, after = attributes(entry.path), wanted_attributes(entry)
     if before == after:
         return
@@ -187,6 +194,14 @@ def make_directory(entry: Entry, check: bool, report: Report) -> None:
     entry.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chown(entry.path, user, group)
     entry.path.chmod(entry.mode)
+
+
+def refuse_unmounted(path: Path) -> None:
+    """Unwritable when `path` is not there or lies on the system disk."""
+    if not path.exists():
+        raise Unwritable(f"{path} is not there; mount the store at {path}, then run again")
+    if path.stat().st_dev == Path("/").stat().st_dev:
+        raise Unwritable(f"{path} lies on the system disk; mount the store at {path}, then run again")
 
 
 def read(path: Path) -> str | None:
@@ -288,6 +303,7 @@ def entries(items: list[Mapping[str, Any]], options: Mapping[str, Any]) -> Itera
             owner=item["owner"] or options["owner"],
             group=item["group"] or options["group"],
             content=item.get("content"),
+            mounted=bool(item.get("mounted")),
             json_set=None if item.get("json_set") is None else tuple(item["json_set"]),
             json_add=None if item.get("json_add") is None else tuple(item["json_add"]),
         )
@@ -326,7 +342,11 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {**common, "mode": {"type": "str", "default": "0755"}},
+                "options": {
+                    **common,
+                    "mode": {"type": "str", "default": "0755"},
+                    "mounted": {"type": "bool", "default": False},
+                },
             },
             "files": {
                 "type": "list",
