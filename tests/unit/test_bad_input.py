@@ -129,7 +129,7 @@ def miner_among_workers_ports(inventory: Inventory) -> None:
 def host_named_like_a_group(inventory: Inventory) -> None:
     """A second C2 host by the name of a group."""
     inventory.add("worker", "10.231.0.99", "worker", "gpu", "c2_worker")
-    inventory.hostvars["worker"]["sealing_hardware"] = inventory.hostvars["c2-a"]["sealing_hardware"]
+    inventory.hostvars["worker"] = deepcopy(inventory.hostvars["c2-a"]) | {"ansible_host": "10.231.0.99"}
 
 
 def deal_share_without_deal_miner(inventory: Inventory) -> None:
