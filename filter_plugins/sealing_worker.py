@@ -314,6 +314,45 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     )
 
 
+def task_switches(
+    answers: Sequence[Mapping[str, Any]], host_plan: Mapping[str, Any], host_name: str, state: str
+) -> list[dict[str, str]]:
+    """Calls that drain a host's workers or give them back the plan's tasks: [{worker, method, task}].
+
+    `answers` are the answers to WorkerStats of a loop over `worker_miners`; `state` is "drained" or "active". Only what
+    the miner does not list that way already is switched, and nothing the plan did not give the worker.
+    """
+    listed: dict[str, set[str]] = {}
+    for answer in answers:
+        for entry in (answer.get("result") or {}).values():
+            if entry.get("Enabled"):
+                listed.setdefault(str(entry["Info"]["Hostname"]), set()).update(entry.get("Tasks") or [])
+    switches = []
+    for worker in expected_workers(host_plan, host_name):
+        short = worker["name"].split("/", 1)[1]
+        has = listed.get(worker["name"], set())
+        for task in worker["tasks"]:
+            takes = TASK_TYPES[task] in has
+            if takes == (state == "drained"):
+                method = "TaskDisable" if takes else "TaskEnable"
+                switches.append({"worker": short, "method": method, "task": TASK_TYPES[task]})
+    return switches
+
+
+def running_jobs(jobs: Mapping[str, Any] | None, names: Sequence[str]) -> list[str]:
+    """Jobs in the answer to WorkerJobs that the named workers still have: "sector 5 PC1 on pc1-a/pc1-0".
+
+    A job whose RunWait is negative has come back already (contract: storiface WorkerJob).
+    """
+    short = {long: name for name, long in TASK_TYPES.items()}
+    return [
+        f"sector {job['Sector']['Number']} {short.get(job['Task'], job['Task'])} on {job['Hostname']}"
+        for listed in (jobs or {}).values()
+        for job in listed
+        if job.get("Hostname") in names and job.get("RunWait", 0) >= 0
+    ]
+
+
 class FilterModule:
     """Ansible's view of this file."""
 
@@ -325,6 +364,8 @@ class FilterModule:
             "registration_problems": registration_problems,
             "path_directories": path_directories,
             "path_files": path_files,
+            "running_jobs": running_jobs,
+            "task_switches": task_switches,
             "worker_files": worker_files,
             "worker_miners": worker_miners,
             "worker_problems": worker_problems,
