@@ -1,0 +1,99 @@
+"""Miners: reservations of sector numbers, proofs of the open deadline, and the peer id of a repo."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given
+from hypothesis import strategies as st
+from lotus_miner import members, missing_reservations, run_of, unproven
+from test_file_set import load
+
+lotus_peer_id = load("lotus_peer_id")
+MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
+
+
+def test_runs_are_lengths_absent_first() -> None:
+    assert members([2, 3]) == {2, 3, 4}
+    assert members([0, 1, 4, 2]) == {0, 5, 6}
+    assert members([]) == members(None) == members([5]) == set()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 300))
+def test_a_range_and_its_run_are_the_same_numbers(start: int, more: int) -> None:
+    assert members(run_of(f"{start}-{start + more}")) == set(range(start, start + more + 1))
+
+
+@pytest.mark.parametrize("text", ["5-4", "-3-4", "a-b", ""])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        run_of(text)
+
+
+def test_only_what_is_missing_is_reserved() -> None:
+    present = {"deal-h2": [1000, 1000], "by-hand": [7, 1]}
+    assert missing_reservations(MINER, "seal", present, "h1") == [
+        {"name": "seal-h3", "range": "2000-2999", "run": [2000, 1000]}
+    ]
+
+
+def test_another_range_under_the_same_name_is_the_operators_to_decide() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"h1: the seal miner reserves 1000-1499 as 'deal-h2', the plan says"):
+        missing_reservations(MINER, "seal", {"deal-h2": [1000, 500]}, "h1")
+
+
+DEADLINE = {"Index": 1, "CurrentEpoch": 130, "Close": 180}
+
+
+@pytest.mark.parametrize(
+    ("partitions", "posted", "waits"),
+    [
+        ([], [], False),
+        ([{"LiveSectors": []}], [], False),
+        ([{"LiveSectors": [2, 2]}], [], True),
+        ([{"LiveSectors": [2, 2]}], [0, 1], False),
+        ([{"LiveSectors": [2, 2]}, {"LiveSectors": [4, 1]}], [0, 1], True),
+    ],
+)
+def test_a_restart_waits_for_every_partition_with_sectors(partitions: list, posted: list, waits: bool) -> None:  # type: ignore[type-arg]
+    deadlines = [{"PostSubmissions": []}, {"PostSubmissions": posted}]
+    assert bool(unproven(DEADLINE, partitions, deadlines)) is waits
+
+
+def test_the_sentence_names_deadline_partition_and_time() -> None:
+    text = unproven(DEADLINE, [{"LiveSectors": [0, 1]}], [{}, {"PostSubmissions": None}])
+    assert text == "deadline 1 closes in 50 epochs and partition 0 of it is not proven"
+
+
+def test_an_unknown_chain_counts_as_a_proof_to_wait_for() -> None:
+    assert unproven(None, None, None)
+
+
+def test_base58_has_a_one_for_every_leading_zero() -> None:
+    assert lotus_peer_id.base58(b"Hello World!") == "2NEpo7TZRRrLZSi2U"
+    assert lotus_peer_id.base58(b"\0\0\x28\x7f\xb4\xcd") == "11233QC4"
+
+
+def test_the_peer_id_holds_the_public_half_of_the_key() -> None:
+    # The Ed25519 key of the libp2p specification, peer-ids/peer-ids.md, test vectors.
+    key = bytes.fromhex(
+        "080112407e0830617c4a7de83925dfb2694556b12936c477a0e1feb2e148ec9da60fee7d"
+        "1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e"
+    )
+    text = json.dumps({"Type": "libp2p-host", "PrivateKey": base64.b64encode(key).decode()})
+    peer = lotus_peer_id.peer_id(text)
+    number = 0
+    for letter in peer:
+        number = number * 58 + lotus_peer_id.BASE58.index(letter)
+    assert peer.startswith("12D3KooW")
+    assert number.to_bytes(37, "big") == bytes.fromhex(
+        "24080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e"
+    )
+
+
+def test_a_key_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="not Ed25519"):
+        lotus_peer_id.peer_id(json.dumps({"PrivateKey": base64.b64encode(b"\x08\x00rsa").decode()}))
