@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any
 
-from .common import CommandError, Json, digest, expand, read_json, write_json
+from .common import CommandError, Json, expand, read_json, write_json
 from .net import PERMISSIONS, ApiInfo
 
 B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
