@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import py_compile
 import sys
 import tempfile
@@ -93,7 +92,7 @@ def build(outdir: Path, network: str = "2k", nofile_floor: int = 100000) -> None
         temp = outdir / f".{program}.new"
         temp.write_bytes(data)
         temp.chmod(0o755)
-        os.replace(temp, outdir / program)
+        temp.replace(outdir / program)
 
 
 def main() -> int:

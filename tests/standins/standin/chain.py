@@ -29,7 +29,7 @@ class Miner:
     """On-chain state of one storage provider."""
 
     def __init__(self, spec: Json) -> None:
-        self.number = int(spec["ID"])
+        self.number = actor_number(spec["ID"])
         self.owner = spec["Owner"]
         self.worker = spec["Worker"]
         self.peer = spec.get("PeerId") or ""
@@ -113,7 +113,7 @@ class Chain:
         self._reset()
 
     def _reset(self) -> None:
-        self.miners = {int(m["ID"]): Miner(m) for m in self.genesis["Miners"]}
+        self.miners = {actor_number(m["ID"]): Miner(m) for m in self.genesis["Miners"]}
         self.balances: dict[str, int] = {}
         self.nonces: dict[str, int] = {}
         self.receipts: dict[str, Json] = {}
@@ -121,7 +121,7 @@ class Chain:
         for account in self.genesis["Accounts"]:
             self.balances[account["Meta"]["Owner"]] = int(account["Balance"])
         for spec in self.genesis["Miners"]:
-            self.miners[int(spec["ID"])].balance = int(spec.get("PowerBalance") or 0)
+            self.miners[actor_number(spec["ID"])].balance = int(spec.get("PowerBalance") or 0)
         first = {
             "height": 0,
             "parent": "",

@@ -35,6 +35,7 @@ from .config import Config
 from .net import (
     PERMISSIONS,
     HttpServer,
+    Method,
     Request,
     Response,
     RpcServer,
@@ -477,12 +478,9 @@ class Daemon:
 
     def _methods(self) -> None:
         add = self.rpc.add
-        add(
-            "read",
-            "Version",
-            lambda: {"Version": NODE_VERSION, "APIVersion": 0x20300, "BlockDelay": max(1, round(block_delay_sec()))},
-        )
+        add("read", "Version", self._version)
         add("read", "Session", lambda: self.session)
+        self.rpc.v0["Filecoin.Version"] = Method("read", lambda: dict(self._version(), APIVersion=0x10500))
         add("read", "StartTime", lambda: rfc3339(self.started))
         add("read", "AuthVerify", self._auth_verify)
         add("admin", "AuthNew", self._auth_new)
@@ -566,6 +564,9 @@ class Daemon:
         add("write", "StandIn.Mine", self.mine)
         add("read", "StandIn.ChainExport", lambda: {"genesis": self.chain.genesis, "blocks": self.chain.blocks[1:]})
         add("read", "StandIn.Blocks", lambda count: self.chain.blocks[-int(count) :])
+
+    def _version(self) -> Json:
+        return {"Version": NODE_VERSION, "APIVersion": 0x20300, "BlockDelay": max(1, round(block_delay_sec()))}
 
     def _auth_verify(self, token: str) -> list[str]:
         allow = self.repo.verify(token)

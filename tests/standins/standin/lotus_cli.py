@@ -385,7 +385,7 @@ def _state_wait(call: Call, api: RpcClient) -> None:
 def _version(_call: Call, api: RpcClient) -> None:
     from .common import NODE_VERSION
 
-    out(f"Daemon:  {api.call('Version')['Version']}+api2.3.0")
+    out(f"Daemon:  {api.call('Version')['Version']}+api1.5.0")
     out(f"Local: lotus version {NODE_VERSION}")
 
 

@@ -13,6 +13,7 @@ from . import numbers
 from .chain import deadline_info
 from .common import (
     MINER_VERSION,
+    NODE_VERSION,
     CommandError,
     Json,
     actor_number,
@@ -497,7 +498,7 @@ class Miner:
         add(
             "read",
             "Version",
-            lambda: {"Version": MINER_VERSION, "APIVersion": 0x10500, "BlockDelay": max(1, round(block_delay_sec()))},
+            lambda: {"Version": NODE_VERSION, "APIVersion": 0x10500, "BlockDelay": max(1, round(block_delay_sec()))},
         )
         add("read", "Session", lambda: self.session)
         add("read", "StartTime", lambda: rfc3339(self.started))

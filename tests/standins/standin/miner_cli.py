@@ -151,7 +151,7 @@ def _sectors_list(call: Call) -> None:
     actor = api.call("ActorAddress")
     on_chain = {s["SectorNumber"]: s for s in chain.call("StateMinerSectors", [actor, None, None])}
     active = {s["SectorNumber"] for s in chain.call("StateMinerActiveSectors", [actor, None])}
-    rows = [["ID", "State", "OnChain", "Active", "Expiration", "Deals"]]
+    rows = [["ID", "State", "OnChain", "Active", "Expiration", "Deals"]] if listed else []
     for number in sorted(listed):
         state = api.call("SectorsStatus", [number, False])["State"]
         if state == "Removed" and not call.on("show-removed") and not call.text("states"):
@@ -169,7 +169,8 @@ def _sectors_list(call: Call) -> None:
                 "CC",
             ]
         )
-    out(table(rows))
+    if rows:
+        out(table(rows))
 
 
 def _sector_number(call: Call) -> int:
@@ -488,8 +489,6 @@ def _proving_deadlines(call: Call) -> None:
     for index, deadline in enumerate(deadlines):
         partitions = chain.call("StateMinerPartitions", [actor, index, None])
         sectors = sum(numbers.count(numbers.from_rle(p["LiveSectors"])) for p in partitions)
-        if not partitions and not call.on("all"):
-            continue
         faults = sum(numbers.count(numbers.from_rle(p["FaultySectors"])) for p in partitions)
         proven = numbers.count(numbers.from_rle(deadline["PostSubmissions"]))
         opens = info["PeriodStart"] + index * 60

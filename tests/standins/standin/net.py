@@ -241,6 +241,7 @@ class RpcServer:
 
     def __init__(self, verify: Callable[[str], list[str] | None], anonymous: list[str]) -> None:
         self.methods: dict[str, Method] = {}
+        self.v0: dict[str, Method] = {}
         self.verify = verify
         self.anonymous = anonymous
 
@@ -260,7 +261,8 @@ class RpcServer:
             name, params, ident = message["method"], message.get("params") or [], message.get("id")
         except (ValueError, KeyError, TypeError):
             return self._error(500, None, -32700, "unmarshaling request: invalid JSON")
-        method = self.methods.get(name)
+        method = self.v0.get(name) if request.path == "/rpc/v0" else None
+        method = method or self.methods.get(name)
         if method is None:
             return self._error(500, ident, -32601, f"method '{name}' not found")
         if method.permission not in allowed:

@@ -127,8 +127,6 @@ class LocalStore:
         ident = str(meta.get("ID", ""))
         with self.lock:
             if ident in self.paths:
-                if self.paths[ident][0] == path:
-                    return
                 raise CommandError(f"path with ID {ident} already opened: '{self.paths[ident][0]}'")
             self.paths[ident] = (path, meta)
         self.index.storage_attach(self._info(meta), self.stat(ident))

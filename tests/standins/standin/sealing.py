@@ -144,6 +144,8 @@ class Sealing:
             raise CommandError("reservation name contained disallowed characters (allowed: a-z, A-Z, 0-9, '-', '_')")
         with self.lock:
             current = self.reservations()
+            if name in current and not force:
+                raise CommandError("reservation with this name already exists")
             others = [r for key, value in current.items() if key != name for r in value]
             if not force:
                 if numbers.overlap(others, ranges):

@@ -159,7 +159,7 @@ def genesis_add_miner(call: Call) -> None:
             raise CommandError(f"generated wrong address from preseal file: expected t0{wanted}, got {address}")
         out(f"Adding miner {address} to genesis template")
         template["Miners"].append(
-            dict(miner, ID=wanted, PowerBalance=str(10**6 * ATTO), MarketBalance=str(10**4 * ATTO))
+            dict(miner, ID=address, PowerBalance=str(10**6 * ATTO), MarketBalance=str(10**4 * ATTO))
         )
         balance = float(call.text("balance") or 50000000)
         template["Accounts"].append(

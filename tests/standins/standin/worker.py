@@ -235,8 +235,7 @@ class WorkerProcess:
         self.repo.write_token(self.info.token)
         self.url = f"http://{host}:{server.port}/rpc/v0"
         threading.Thread(target=lambda: self.store.health_loop(self.stop), daemon=True).start()
-        failed: list[str] = []
-        threading.Thread(target=self._stay_registered, args=(failed,), daemon=True).start()
+        threading.Thread(target=self._stay_registered, daemon=True).start()
         self.stop.wait()
         log("WARN", "main", "Shutting down...")
         server.close()
@@ -268,7 +267,7 @@ class WorkerProcess:
 
     # registration
 
-    def _stay_registered(self, failed: list[str]) -> None:
+    def _stay_registered(self) -> None:
         session = ""
         lost = False
         while not self.stop.is_set():
@@ -281,7 +280,12 @@ class WorkerProcess:
                     log("INFO", "main", "Making sure no local tasks are running")
                     if not lost:
                         self.executor.wait_quiet()
-                    self.miner("WorkerConnect", [self.url])
+                    try:
+                        self.miner("WorkerConnect", [self.url])
+                    except CommandError as error:
+                        log("ERROR", "main", f"Registering worker failed: {error}")
+                        self.stop.set()
+                        return
                     self.executor.return_lost()
                     log("INFO", "main", "Worker registered successfully, waiting for tasks")
                     session, lost = current, False
