@@ -339,18 +339,23 @@ def task_switches(
     return switches
 
 
-def running_jobs(jobs: Mapping[str, Any] | None, names: Sequence[str]) -> list[str]:
+def running_jobs(
+    jobs: Mapping[str, Any] | None, answers: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[str]:
     """Jobs in the answer to WorkerJobs that the named workers still have: "sector 5 PC1 on pc1-a/pc1-0".
 
-    A job whose RunWait is negative has come back already (contract: storiface WorkerJob).
+    `answers` are the answers to WorkerStats: a running job carries no host name, only its worker's id. After a miner's
+    restart a job goes on with RunWait -1, id zero and a host name; below -1 it has come back (storiface WorkerJob).
     """
     short = {long: name for name, long in TASK_TYPES.items()}
-    return [
-        f"sector {job['Sector']['Number']} {short.get(job['Task'], job['Task'])} on {job['Hostname']}"
-        for listed in (jobs or {}).values()
-        for job in listed
-        if job.get("Hostname") in names and job.get("RunWait", 0) >= 0
-    ]
+    hosts = {worker: entry["Info"]["Hostname"] for each in answers for worker, entry in (each["result"] or {}).items()}
+    found = []
+    for worker, listed in (jobs or {}).items():
+        for job in listed:
+            host = job.get("Hostname") or hosts.get(worker)
+            if host in names and job["RunWait"] >= -1:
+                found.append(f"sector {job['Sector']['Number']} {short.get(job['Task'], job['Task'])} on {host}")
+    return found
 
 
 class FilterModule:

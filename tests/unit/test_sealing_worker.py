@@ -216,10 +216,17 @@ def test_draining_and_giving_back_switch_the_plans_tasks_and_no_other() -> None:
 
 
 def test_jobs_that_came_back_do_not_count() -> None:
-    job = {"Sector": {"Number": 5}, "Task": "seal/v0/precommit/1", "Hostname": "h1/pc1-0", "RunWait": 0}
-    jobs = {"w": [job, {**job, "RunWait": -2}, {**job, "Hostname": "h2/pc1-0"}]}
-    assert running_jobs(jobs, ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
-    assert running_jobs(None, ["h1/pc1-0"]) == []
+    job = {"Sector": {"Number": 5}, "Task": "seal/v0/precommit/1", "RunWait": 0}
+    stats = [{"result": {"w": {"Info": {"Hostname": "h1/pc1-0"}}, "v": {"Info": {"Hostname": "h2/pc1-0"}}}}]
+    jobs = {"w": [job, {**job, "RunWait": -2}], "v": [job]}
+    assert running_jobs(jobs, stats, ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
+    assert running_jobs(None, stats, ["h1/pc1-0"]) == []
+
+
+def test_jobs_of_a_restarted_miner_count_until_they_return() -> None:
+    job = {"Sector": {"Number": 5}, "Task": "seal/v0/precommit/1", "Hostname": "h1/pc1-0", "RunWait": -1}
+    jobs = {"00000000-0000-0000-0000-000000000000": [job]}
+    assert running_jobs(jobs, [{"result": None}], ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
 
 
 def load_nudge() -> ModuleType:
