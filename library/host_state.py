@@ -23,7 +23,7 @@ options:
     type: int
     default: 1048576
   user:
-    description: User whose number is returned in RV(uid).
+    description: User whose numbers are returned in RV(uid) and RV(gid).
     type: str
     default: ''
   sysctl:
@@ -52,6 +52,8 @@ RETURN = r"""
 container: {description: The host is a container and shares its kernel, type: bool, returned: always}
 nofile: {description: Open files that a service can have, type: int, returned: always}
 uid: {description: 'Number of the user, null where there is none', type: int, returned: always}
+gid: {description: 'Number of the user''s first group, null where there is no user', type: int, returned: always}
+home: {description: 'Home of the user, empty where there is none', type: str, returned: always}
 swap_bytes: {description: Swap in use or ready, type: dict, returned: always}
 sysctl: {description: Kernel settings by name, type: dict, returned: always}
 governor: {description: The CPU's frequency governor or an empty text, type: str, returned: always}
@@ -79,12 +81,13 @@ def reachable_nofile(wanted: int) -> int:
     return wanted if status == 0 else min(wanted, max(hard, first))
 
 
-def uid_of(user: str) -> int | None:
-    """Number of the user, None where there is none."""
+def account(user: str) -> dict[str, Any]:
+    """Numbers and home of the user; None and an empty text where there is none."""
     try:
-        return pwd.getpwnam(user).pw_uid if user else None
+        found = pwd.getpwnam(user)
     except KeyError:
-        return None
+        return {"uid": None, "gid": None, "home": ""}
+    return {"uid": found.pw_uid, "gid": found.pw_gid, "home": found.pw_dir}
 
 
 def swap_bytes(table: str) -> dict[str, int]:
@@ -116,7 +119,7 @@ def state(nofile: int, user: str, sysctl: Sequence[str], packages: Sequence[str]
     return {
         "container": in_container(),
         "nofile": reachable_nofile(nofile),
-        "uid": uid_of(user),
+        **account(user),
         "swap_bytes": swap_bytes(_text("/proc/swaps")),
         "sysctl": settings,
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

@@ -40,6 +40,10 @@ def test_installed_packages() -> None:
     assert host_state.installed(status) == {"chrony"}
 
 
+def test_account_of_root() -> None:
+    assert host_state.account("root") == {"uid": 0, "gid": 0, "home": "/root"}
+
+
 def test_this_machine_gives_the_files_it_gives() -> None:
     assert host_state.reachable_nofile(64) == 64
     assert 64 < host_state.reachable_nofile(2**40) < 2**40
@@ -47,7 +51,7 @@ def test_this_machine_gives_the_files_it_gives() -> None:
 
 def test_state_of_a_host_that_lacks_everything() -> None:
     state = host_state.state(64, "no-such-user", ["no.such.setting", "kernel.ostype"], ["no-such-package"])
-    assert state["uid"] is None and state["missing_packages"] == ["no-such-package"]
+    assert state["uid"] is None and state["home"] == "" and state["missing_packages"] == ["no-such-package"]
     assert state["sysctl"] == {"no.such.setting": "", "kernel.ostype": "Linux"}
 
 
