@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,28 @@ from jinja2 import TemplateError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from lotus_config import entry_for, flatten, known_keys, problems_of
 from sealing_plan import sealing_plan, sealing_plan_input
+from sealplan.checks.inventory import Inventory, problem
 from sealplan.inventory_checks import check_inventory
-from sealplan.inventory_variables import PLAN_FACTS, Problem, Unreadable, cluster_options, role_options
+from sealplan.inventory_variables import (
+    PLAN_FACTS,
+    Problem,
+    Unreadable,
+    cluster_options,
+    role_options,
+    shown,
+)
 
 ROLES_DIR = Path(__file__).resolve().parent.parent / "roles"
+CONFIGS = {
+    "lotus_daemon_config": "daemon",
+    "lotus_miner_config": "miner",
+    "winning_miner_config": "miner",
+    "window_miner_config": "miner",
+    "seal_miner_config": "miner",
+    "deal_miner_config": "miner",
+}
 
 
 def sealing_preflight(
@@ -30,27 +48,48 @@ def sealing_preflight(
 
     `applied` is the path of the plan applied last: against it the plan's moves are judged.
     """
-    roles, cluster = role_options(ROLES_DIR), cluster_options()
-    plain = {str(host): _variables(hostvars[host], (*roles, "sealing", "vault")) for host in groups.get("all", ())}
-    members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
-    unreadable = any(isinstance(value, Unreadable) for own in plain.values() for value in own.values())
-    if plan is None and plain and not unreadable:
+    roles = role_options(ROLES_DIR)
+    hosts = [str(host) for host in groups.get("all", ())]
+    inventory = Inventory(
+        groups={str(group): [str(host) for host in members] for group, members in groups.items()},
+        hostvars={host: _variables(hostvars[host], (*roles, "sealing", "vault")) for host in hosts},
+        roles=roles,
+        cluster=cluster_options(),
+        found={host: hardware for host in hosts if (hardware := _hardware(hostvars[host]))},
+    )
+    unreadable = any(isinstance(value, Unreadable) for own in inventory.hostvars.values() for value in own.values())
+    if plan is None and hosts and not unreadable:
         plan = sealing_plan(sealing_plan_input(groups, hostvars, inventory_dir, applied))
-    return check_inventory(members, plain, roles, cluster, plan)
+    return check_inventory(inventory, plan, list(_config_problems(inventory)))
 
 
 def sealing_preflight_text(problems: Sequence[Problem]) -> str:
     """Return the problems as the text that an operator reads."""
     count = len(problems)
     lines = [f"{count} {'error' if count == 1 else 'errors'} in the inventory"]
-    for number, problem in enumerate(problems, start=1):
-        lines += [
-            "",
-            f"{number}. {problem['path']}: {problem['value']}",
-            f"   {problem['problem']}",
-            f"   write: {problem['remedy']}",
-        ]
+    for number, one in enumerate(problems, start=1):
+        lines += ["", f"{number}. {one['path']}: {one['value']}", f"   {one['problem']}", f"   write: {one['remedy']}"]
     return "\n".join(lines)
+
+
+def _config_problems(inventory: Inventory) -> Iterator[Problem]:
+    """Yield the settings for config.toml that Lotus does not know, or not with such a value."""
+    for host, variables in inventory.hostvars.items():
+        for name, component in CONFIGS.items():
+            settings = variables.get(name)
+            if not isinstance(settings, Mapping):
+                continue
+            keys = known_keys(component)
+            for path, value in flatten(settings):
+                entry = entry_for(path, keys)
+                if entry is None:
+                    near = difflib.get_close_matches(path, keys, n=1, cutoff=0.6)
+                    text = f"is no key of lotus {component}, which would ignore it"
+                    remedy = f"{near[0]}, or remove it" if near else "remove it"
+                    yield problem(host, f"{name}.{path}", shown(path, value), text, remedy)
+                    continue
+                for remedy in problems_of(path, value, entry):
+                    yield problem(host, f"{name}.{path}", shown(path, value), "is refused by Lotus", remedy)
 
 
 def _variables(variables: Mapping[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
@@ -67,6 +106,12 @@ def _rendered(variables: Mapping[str, Any], name: str) -> Any:
     except (AnsibleError, TemplateError) as error:
         first_line = str(error).strip().splitlines()[0]
         return Unreadable(first_line.removeprefix("A captured exception marker was tripped: "))
+
+
+def _hardware(variables: Mapping[str, Any]) -> Any:
+    """Return what library/sealing_hardware.py has read on a host, where it has been run."""
+    facts = variables.get("ansible_facts")
+    return _plain(facts.get("sealing_hardware")) if isinstance(facts, Mapping) else None
 
 
 def _plain(value: Any) -> Any:

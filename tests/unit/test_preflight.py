@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sealplan.inventory_checks import ROLE_GROUPS, check_inventory
-from sealplan.inventory_variables import Options, Unreadable, cluster_options, findings, nearest, role_options, shown
+import yaml
+from sealplan.checks.inventory import ROLE_GROUPS, Inventory
+from sealplan.checks.network import PORTS
+from sealplan.hardware import normalise
+from sealplan.inventory_checks import check_inventory
+from sealplan.inventory_variables import (
+    Options,
+    Problem,
+    Unreadable,
+    cluster_options,
+    findings,
+    nearest,
+    role_options,
+    shown,
+)
 
 ROLES: dict[str, Options] = {
     "lotus_daemon": {
@@ -51,13 +65,23 @@ def inventory() -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
     return groups, hostvars
 
 
+def check(
+    groups: dict[str, list[str]],
+    hostvars: dict[str, dict[str, Any]],
+    plan: dict[str, Any] | None = None,
+    found: dict[str, dict[str, Any]] | None = None,
+) -> list[Problem]:
+    """Return the problems."""
+    return check_inventory(Inventory(groups, hostvars, ROLES, cluster_options(), found or {}), plan)
+
+
 def paths(groups: dict[str, list[str]], hostvars: dict[str, dict[str, Any]]) -> list[str]:
     """Return the paths of the problems, sorted."""
-    return sorted(problem["path"] for problem in check_inventory(groups, hostvars, ROLES, cluster_options()))
+    return sorted(problem["path"] for problem in check(groups, hostvars))
 
 
 def test_a_good_inventory_has_no_problem() -> None:
-    assert check_inventory(*inventory(), ROLES, cluster_options()) == []
+    assert check(*inventory()) == []
 
 
 def test_the_same_mistake_on_all_hosts_is_told_once() -> None:
@@ -152,10 +176,10 @@ def test_role_options_reads_every_entry_point(tmp_path: Path) -> None:
 def test_moves_are_refused_unless_asked_for() -> None:
     plan = {"errors": [], "moves": [{"host": "box", "from": "a", "to": "b", "what": "group"}]}
     groups, hostvars = inventory()
-    refused = check_inventory(groups, hostvars, ROLES, cluster_options(), plan)
+    refused = check(groups, hostvars, plan)
     assert [(one["path"], one["value"]) for one in refused] == [("box/sealing_worker_group", "a -> b")]
     hostvars["box"]["sealing_allow_regroup"] = "true"
-    assert check_inventory(groups, hostvars, ROLES, cluster_options(), plan) == []
+    assert check(groups, hostvars, plan) == []
 
 
 @pytest.mark.parametrize(
@@ -171,12 +195,51 @@ def test_moves_are_refused_unless_asked_for() -> None:
 )
 def test_plan_errors_are_told_by_the_names_of_the_inventory(told: str, path: str) -> None:
     plan = {"errors": [{"path": told, "value": 1, "problem": "p", "remedy": "r"}]}
-    assert [one["path"] for one in check_inventory(*inventory(), ROLES, cluster_options(), plan)] == [path]
+    assert [one["path"] for one in check(*inventory(), plan)] == [path]
 
 
 def test_what_the_inventory_check_has_told_the_plan_does_not_repeat() -> None:
     groups, hostvars = inventory()
     hostvars["box"]["sealing_scratch_bytes"] = "8"
     plan = {"errors": [{"path": "hosts.box.scratch_bytes", "value": "8", "problem": "p", "remedy": "r"}]}
-    problems = check_inventory(groups, hostvars, ROLES, cluster_options(), plan)
+    problems = check(groups, hostvars, plan)
     assert [one["path"] for one in problems] == ["box/sealing_scratch_bytes"]
+
+
+MACHINE = {"cpu": "EPYC 7543 x1", "memory": "1TiB", "gpus": ["2x RTX 3090"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, []),
+        ({"memory": "1008GiB"}, []),
+        ({"memory": "512GiB"}, ["box/sealing_hardware.memory"]),
+        ({"gpus": ["RTX 3090"]}, ["box/sealing_hardware.gpus"]),
+        ({"gpus": ["RTX 3090", "RTX 3080"]}, ["box/sealing_hardware.gpus"]),
+        ({"smt": False}, ["box/sealing_hardware.cpus"]),
+        ({"nps": 4}, ["box/sealing_hardware.numa"]),
+    ],
+)
+def test_declared_hardware_is_compared_with_the_machine(change: dict[str, Any], told: list[str]) -> None:
+    groups, hostvars = inventory()
+    hostvars["box"]["sealing_hardware"] = MACHINE
+    found = normalise(MACHINE | change)
+    assert [one["path"] for one in check(groups, hostvars, found={"box": found})] == told
+
+
+def test_the_maker_in_a_gpu_name_is_no_difference() -> None:
+    groups, hostvars = inventory()
+    hostvars["box"]["sealing_hardware"] = MACHINE
+    found = deepcopy(normalise(MACHINE))
+    for gpu in found["gpus"]:
+        gpu["name"] = "NVIDIA GeForce RTX 3090"
+    assert check(groups, hostvars, found={"box": found}) == []
+
+
+def test_port_defaults_are_the_roles_own() -> None:
+    roles = Path(__file__).parents[2] / "roles"
+    for port in PORTS:
+        role = next(name for name in ("lotus_daemon", port.group) if port.variable.startswith(name))
+        default = yaml.safe_load((roles / role / "defaults/main.yml").read_text(encoding="utf-8"))[port.variable]
+        assert (default[port.key] if port.key else default) == port.default

@@ -1,0 +1,1 @@
+"""The checks of preflight, by subject. Each is a small function over `Inventory`."""
