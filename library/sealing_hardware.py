@@ -149,7 +149,7 @@ hardware:
       elements: str
       returned: always
 ansible_facts:
-  description: The same as C(sealing_hardware_found).
+  description: The same as the fact C(sealing_hardware).
   returned: always
   type: dict
 """
@@ -747,7 +747,7 @@ def main() -> None:
     if not Path(root, "sys/devices/system/cpu").is_dir():
         module.fail_json(msg=f"no sys/devices/system/cpu under {root}: point root at a tree that holds sys and proc")
     hardware = read_hardware(root, module.params["nvidia_smi"], module.params["nvidia_smi_timeout_sec"])
-    module.exit_json(changed=False, hardware=hardware, ansible_facts={"sealing_hardware_found": hardware})
+    module.exit_json(changed=False, hardware=hardware, ansible_facts={"sealing_hardware": hardware})
 
 
 if __name__ == "__main__":

@@ -215,6 +215,15 @@ def _devices(
         fill = kinds[owners[0]] if owners else "idle"
         title = f"{gpu.get('name') or name} at {gpu['pci']}: {who}" + (f", {memory_text(float(vram))}" if vram else "")
         body = rect(0, 0, wide, 30, fill, 4) + text(7, 14, name, "on" if owners else "dev") + bar
+        parts.append(Part(wide, 30, titled(title, body)))
+    rdma_pci = {r["pci"] for r in hw["rdma"]}
+    for nic in [*hw["rdma"], *(n for n in hw["net"] if n["pci"] not in rdma_pci)]:
+        if nic["numa_node"] != node:
+            continue
+        bits = nic.get("rate_bits_per_sec") or nic.get("speed_bits_per_sec")
+        name = nic["name"] + (f" {bits / 10**9:g}G" if bits else "")
+        wide = len(name) * 5.8 + 26
+        title = f"{'RDMA device' if nic['pci'] in rdma_pci else 'network card'} {nic['name']} at {nic['pci']}"
         body = rect(0, 0, wide, 30, "nic", 15) + text(13, 19, name, "dev")
         parts.append(Part(wide, 30, titled(title, body)))
     if not parts:

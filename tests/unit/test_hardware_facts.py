@@ -213,7 +213,7 @@ def test_this_machine_and_the_module_itself() -> None:
     )
     answer = json.loads(done.stdout)
     assert answer["changed"] is False
-    assert answer["ansible_facts"]["sealing_hardware_found"] == answer["hardware"]
+    assert answer["ansible_facts"]["sealing_hardware"] == answer["hardware"]
     assert any(c["online"] and c["allowed"] for c in answer["hardware"]["cpus"])
     assert sum(n["memory_bytes"] for n in answer["hardware"]["numa"]) > 0
 
