@@ -95,9 +95,8 @@ def _config_problems(inventory: Inventory) -> Iterator[Problem]:
 def _variables(variables: Mapping[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
     """Return the variables that are ours, rendered; one that cannot be rendered becomes Unreadable."""
     ours = (*(f"{prefix}_" for prefix in prefixes), "ansible_host")
-    return {
-        str(name): _rendered(variables, name) for name in variables if name.startswith(ours) and name not in PLAN_FACTS
-    }
+    wanted = [name for name in variables if name.startswith(ours) and not name.startswith(PLAN_FACTS)]
+    return {str(name): _rendered(variables, name) for name in wanted}
 
 
 def _rendered(variables: Mapping[str, Any], name: str) -> Any:
