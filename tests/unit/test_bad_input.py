@@ -20,6 +20,9 @@ from typing import Any
 import pytest
 import yaml
 from sealing_preflight import sealing_preflight, sealing_preflight_text
+from sealplan.checks.inventory import Inventory as Facts
+from sealplan.inventory_checks import CHECKS
+from sealplan.inventory_variables import cluster_options, role_options
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -676,10 +679,15 @@ def broken(case: Case) -> Inventory:
     return inventory
 
 
-def run_preflight(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the real playbook on an inventory."""
-    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), "playbooks/preflight.yml", *arguments]
+def run_playbook(playbook: str, inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a real playbook on an inventory."""
+    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), playbook, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def run_preflight(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run preflight on an inventory."""
+    return run_playbook("playbooks/preflight.yml", inventory, *arguments)
 
 
 @pytest.mark.parametrize("name", ["lab", "starter"])
@@ -794,3 +802,26 @@ def test_a_good_inventory_passes_without_a_host_in_reach(tmp_path: Path) -> None
     for extra in ([], ["--check"], ["--limit", "pc1-a"]):
         run = run_preflight(good("lab").write(tmp_path / "hosts.yml"), *extra)
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_site_stops_in_preflight(tmp_path: Path) -> None:
+    """The plan is shown first, so that a bad inventory must not stop it from being told by preflight."""
+    inventory = good("lab")
+    inventory.groups["winning_miner"].append("window")
+    inventory.hostvars["seal"]["sealing_scratch_bytes"] = "{{ nothing }}"
+    said = listed(run_playbook("site.yml", inventory.write(tmp_path / "hosts.yml")))
+    assert "groups/winning_miner: winning, window" in said
+    assert "seal/sealing_scratch_bytes: (cannot be read)" in said
+    assert "2 errors" in said
+
+
+def test_every_check_is_broken_by_some_case() -> None:
+    """A check that nothing here can trip is a check that nobody knows to work."""
+    roles, cluster = role_options(ROOT / "roles"), cluster_options()
+    tripped = set()
+    for case in CASES:
+        inventory = broken(case)
+        as_data = Facts(inventory.groups, inventory.hostvars, roles, cluster)
+        tripped |= {check.__name__ for check in CHECKS if list(check(as_data))}
+    # These two need a template that cannot be rendered and a machine that was read.
+    assert {check.__name__ for check in CHECKS} - tripped == {"check_readable", "check_declared_hardware"}
