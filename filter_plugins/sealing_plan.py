@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
+from jinja2 import TemplateError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sealplan.applied import merge_applied  # noqa: E402
-from sealplan.explain import explain  # noqa: E402
-from sealplan.inventory import plan_input  # noqa: E402
-from sealplan.planner import plan  # noqa: E402
+from sealplan.applied import merge_applied
+from sealplan.explain import explain
+from sealplan.inventory import plan_input
+from sealplan.planner import plan
 
 
 def _plain(value: Any) -> Any:
@@ -30,12 +31,15 @@ def _read_json(path: str) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AnsibleFilterError(f"{path}: cannot be read as the plan applied last: {error}. Restore it from a backup, or "
-                                 "remove it if no host holds sectors") from error  # fmt: skip
+        remedy = "Restore it from a backup, or remove it if no host holds sectors"
+        raise AnsibleFilterError(f"{path}: cannot be read as the plan applied last: {error}. {remedy}") from error
 
 
 def sealing_plan_input(
-    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]], inventory_dir: str = "", applied: str = ""
+    groups: Mapping[str, Iterable[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    inventory_dir: str = "",
+    applied: str = "",
 ) -> dict[str, Any]:
     """Return the planner's input document for an inventory; `applied` is the path of the plan applied last."""
     try:
@@ -56,14 +60,18 @@ class _HostVariables:
         self.variables = variables
 
     def get(self, name: str) -> Any:
-        value = self.variables.get(name)
-        return _plain(value) if value is not None else None
+        try:
+            value = self.variables.get(name)
+            return _plain(value) if value is not None else None
+        except (AnsibleError, TemplateError):
+            return None  # preflight tells which variable cannot be rendered, and why
 
 
 def sealing_plan(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plan. What the inventory has wrong is in its `errors`."""
     if not isinstance(document, Mapping):
-        raise AnsibleFilterError(f"sealing_plan wants the dictionary of sealing_plan_input, not {type(document).__name__}")
+        kind = type(document).__name__
+        raise AnsibleFilterError(f"sealing_plan wants the dictionary of sealing_plan_input, not {kind}")
     return plan(_plain(document))
 
 

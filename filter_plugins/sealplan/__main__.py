@@ -12,7 +12,7 @@ from sealplan.planner import plan
 
 def main() -> int:
     """Read the input document from stdin and write the plan, or its table, to stdout."""
-    parser = argparse.ArgumentParser(prog="sealplan", description="Plan a sealing cluster (input document: see model.py)")
+    parser = argparse.ArgumentParser(prog="sealplan", description="Plan a sealing cluster")
     parser.add_argument("--explain", action="store_true", help="print the table for people instead of JSON")
     args = parser.parse_args()
     try:

@@ -7,11 +7,12 @@ what is left over. Nothing is given twice and no core is split between two owner
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sealplan.cpulist import format_cpus
 from sealplan.facts import DAY_SEC, GIB, Figures, model
+from sealplan.modes import Mode, Shape, Supply, scratch_pc2_per_day, scratch_slots
 from sealplan.topology import Core, Domain, Gpu, Machine
 
 LARGEST_BUNDLE = 4
@@ -28,8 +29,6 @@ class Wanted:
     producers: int | None
     scratch_bytes: int | None
     uniform: bool = False
-    prove_tasks: tuple[str, ...] = ()
-    """Tasks of the GPU workers where the fleet's balance narrows them; empty: all the host is asked for."""
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class Slot:
 
 @dataclass(slots=True)
 class Layout:
-    """What a host will run. `capacity` is sectors per day by task with its limit in words; problems as in the plan."""
+    """What a host will run, what that brings, and what limits it in words."""
 
     reserved: list[Core] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
@@ -59,9 +58,7 @@ class Layout:
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, object]] = field(default_factory=list)
     bound_by: dict[str, str] = field(default_factory=dict)
-    pc1_per_day: float = 0.0
-    prove_seconds: list[dict[str, float]] = field(default_factory=list)
-    pc2_scratch_per_day: float | None = None
+    supply: Supply = field(default_factory=Supply)
 
 
 class _Cores:
@@ -86,7 +83,7 @@ class _Cores:
         return sum(len(cores) for cores in self.free.values())
 
     def take_spare(self, node: int | None, number: int, unit: int) -> list[Core]:
-        """Take cores where it costs the fewest bundles of `unit`: odd ones out first, then one whole L3 after another."""
+        """Take cores where it costs the fewest bundles of `unit`: odd ones out first, then one L3 after another."""
         taken: list[Core] = []
         while len(taken) < number:
             domains = self.domains(node)
@@ -102,32 +99,67 @@ class _Cores:
         return taken
 
 
-def bind(machine: Machine, wanted: Wanted, figures: Figures, place: str) -> Layout:
-    """Return the host's layout. `place` names the host in errors, e.g. `hosts.pc1-a`."""
+def shape_of(machine: Machine, wanted: Wanted, figures: Figures) -> Shape:
+    """Return what the host brings once the system's cores are taken, for choosing how to split it."""
+    free = _Cores(machine.cores)
+    _reserve(machine, wanted, free, Layout(), _reserve_unit(wanted))
+    sizes = [len(cores) for cores in free.free.values() if cores]
+    unit = wanted.producers + 1 if wanted.producers is not None else (2 if any(n > 1 for n in sizes) else 1)
+    memory = None
+    if machine.memory_bytes is not None and not figures.small:
+        memory = machine.memory_bytes - _system_bytes(machine.memory_bytes)
+    gpus = usable_gpus(machine, wanted.tasks, figures)
+    return Shape(
+        tasks=wanted.tasks,
+        cores=free.total(),
+        bundles=sum(n // unit for n in sizes),
+        odd_cores=sum(n % unit for n in sizes),
+        unit=unit,
+        pc1_seconds=_pc1_seconds(machine, figures, unit),
+        memory_bytes=memory,
+        scratch_bytes=wanted.scratch_bytes,
+        gpu_names=tuple(gpu.name for gpu in gpus),
+        c2_gpus=sum(_vram_fits(gpu, "C2", figures) for gpu in gpus),
+        engine_cores=_engine_cores(machine),
+        nodes=len(free.nodes()),
+    )
+
+
+def _reserve_unit(wanted: Wanted) -> int:
+    if "PC1" not in wanted.tasks:
+        return 1
+    return wanted.producers + 1 if wanted.producers is not None else 2
+
+
+def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, place: str) -> Layout:
+    """Return the host's layout for one way of splitting it. `place` names the host in errors, e.g. `hosts.pc1-a`."""
     layout = Layout()
     free = _Cores(machine.cores)
     unit = (wanted.producers + 1) if wanted.producers is not None else 2
-    _reserve(machine, wanted, free, layout, unit if "PC1" in wanted.tasks else 1)
+    _reserve(machine, wanted, free, layout, _reserve_unit(wanted))
     if free.total() == 0:
-        layout.errors.append({
-            "path": f"{place}.reserved_cores", "value": wanted.reserved_cores,
-            "problem": f"the host has {len(machine.cores)} usable cores and all of them are reserved for the system",
-            "remedy": f"sealing_reserved_cores: {max(0, len(machine.cores) - len(wanted.tasks))}",
-        })  # fmt: skip
+        layout.errors.append(
+            {
+                "path": f"{place}.reserved_cores",
+                "value": wanted.reserved_cores,
+                "problem": f"all {len(machine.cores)} usable cores of the host are reserved for the system",
+                "remedy": f"sealing_reserved_cores: {max(0, len(machine.cores) - len(wanted.tasks))}",
+            }
+        )
         return layout
     if free.total() == 1 and len(wanted.tasks) > 1:
         _one_worker(machine, wanted, figures, free, layout)
-        _rates(machine, wanted, figures, layout, place)
+        _rates(machine, wanted, figures, layout)
         return layout
-    proving = tuple(t for t in PROVING if t in wanted.tasks)
-    engines = _engines(machine, wanted, figures, free, layout, proving, unit) if proving else []
-    if "PC1" in wanted.tasks:
-        _bundles(machine, wanted, figures, free, layout, engines, place)
-    _spread_rest(machine, free, engines, bool(layout.slots))
+    with_pc1 = "PC1" in wanted.tasks and mode.pc1_most != 0
+    engines = _engines(machine, wanted, mode, figures, free, layout, unit if with_pc1 else 0) if mode.engines else []
+    if with_pc1:
+        _bundles(machine, wanted, figures, free, layout, engines, place, mode.pc1_most)
+    _spread_rest(free, engines)
     layout.slots.extend(engines)
     layout.idle = sorted((c for cores in free.free.values() for c in cores), key=lambda c: c.cpus)
     _memory(machine, figures, layout, place)
-    _rates(machine, wanted, figures, layout, place)
+    _rates(machine, wanted, figures, layout)
     return layout
 
 
@@ -151,64 +183,89 @@ def _reserve(machine: Machine, wanted: Wanted, free: _Cores, layout: Layout, uni
 # PC2 and C2: one worker per GPU, or per NUMA node where there is no GPU
 
 
+def _engine_cores(machine: Machine) -> int:
+    """Cores of a GPU worker: Lotus counts 6 threads for PC2 and C2 on a GPU."""
+    return int(-(-model()["gpu_worker"]["lotus_threads"] // machine.threads_per_core))
+
+
+def _vram_fits(gpu: Gpu, task: str, figures: Figures) -> bool:
+    return figures.small or gpu.memory_bytes is None or gpu.memory_bytes >= int(model()["vram_min_bytes"][task])
+
+
+def usable_gpus(machine: Machine, tasks: Collection[str], figures: Figures) -> list[Gpu]:
+    """GPUs with memory for one of the host's proving tasks; those that can do C2 come first."""
+    able = [g for g in machine.gpus if any(_vram_fits(g, t, figures) for t in PROVING if t in tasks)]
+    return sorted(able, key=lambda g: (not _vram_fits(g, "C2", figures), machine.gpus.index(g)))
+
+
 def _engines(
-    machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout, proving: tuple[str, ...], unit: int
+    machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, free: _Cores, layout: Layout, unit: int
 ) -> list[Slot]:
-    gpus = _usable_gpus(machine, figures, proving, layout)
-    if not gpus:
-        return _cpu_engines(machine, wanted, figures, free, layout, proving)
-    data = model()["gpu_worker"]
-    need = -(-data["lotus_threads"] // machine.threads_per_core)
-    for_pc1 = min(2, unit) if "PC1" in wanted.tasks else 0
-    room = free.total() - for_pc1
-    if len(gpus) > room:
-        layout.warnings.append(f"{len(gpus)} GPUs but {room} cores for them: {len(gpus) - room} GPUs stay unused")
-        gpus = gpus[: max(1, room)]
-    need = max(1, min(need, room // len(gpus)))
-    # A GPU near several nodes goes to the one with the most cores left; GPUs that know no node go last, to what is free.
+    usable = usable_gpus(machine, wanted.tasks, figures)
+    for gpu in machine.gpus:
+        if gpu not in usable:
+            layout.warnings.append(
+                f"GPU {gpu.pci} ({gpu.name}) stays unused: {(gpu.memory_bytes or 0) / GIB:.0f} GiB of "
+                "memory are too few"
+            )
+    kinds = mode.kinds()
+    if not usable:
+        return _cpu_engines(mode, free, layout, unit)
+    for_pc1 = min(2, unit)
+    gpus = usable[: min(len(kinds), max(1, free.total() - for_pc1))]
+    if len(gpus) < len(usable):
+        layout.warnings.append(
+            f"{len(usable) - len(gpus)} of {len(usable)} GPUs stay unused: "
+            f"{_why_unused(machine, wanted, mode, figures, len(gpus) < len(kinds))}"
+        )
+    tasks = {gpu.pci: kind for gpu, kind in zip(gpus, kinds, strict=False)}
+    wish = _engine_cores(machine)
+    base, extra = divmod(max(len(gpus), min(wish * len(gpus), free.total() - for_pc1)), len(gpus))
+    wishes = {gpu.pci: base + (index < extra) for index, gpu in enumerate(gpus)}
+    need = base
+    # A GPU near several nodes goes to the one with the most cores left; GPUs without a node go last, to what is free.
     homes: dict[str, int | None] = {}
     load: dict[int | None, int] = defaultdict(int)
-    for gpu in sorted(gpus, key=lambda g: (not g.nodes, len(g.nodes), g.index)):
-        near = [n for n in gpu.nodes if free.count(n)] or [n for n in free.nodes() if free.count(n)]
-        home = min(near, key=lambda n: (load[n] - free.count(n) / max(1, need), n is None, n or 0))
+    for gpu in sorted(gpus, key=lambda g: (not g.nodes, len(g.nodes), g.pci)):
+        near: list[int | None] = [n for n in gpu.nodes if free.count(n)]
+        near = near or [n for n in free.nodes() if free.count(n)]
+        home = min(near, key=lambda n: (load[n] - free.count(n) / need, n is None, n or 0))
         homes[gpu.pci] = home
         load[home] += 1
     engines: dict[str, Slot] = {}
     stranded: list[Gpu] = []
     for node in sorted({*homes.values()}, key=lambda n: (n is None, n or 0)):
         here = [g for g in gpus if homes[g.pci] == node]
-        cores = free.count(node)
-        each = max(1, min(need, cores // len(here)))
-        for gpu in here:
-            got = free.take_spare(node, each, 2 if for_pc1 else 1)
+        for number, gpu in enumerate(here):
+            each = max(1, min(wishes[gpu.pci], free.count(node) // (len(here) - number)))
+            got = free.take_spare(node, each, unit if for_pc1 else 1)
             if not got:
                 stranded.append(gpu)
                 continue
-            engines[gpu.pci] = Slot(proving, got, gpu=gpu, node=node, why=_gpu_why(gpu, node))
+            engines[gpu.pci] = Slot(tasks[gpu.pci], got, gpu=gpu, node=node, why=_gpu_why(gpu, node))
     for gpu in stranded:
-        others = sorted(free.nodes(), key=lambda n: (machine.distances.get((homes[gpu.pci] or 0, n or 0), 99),
-                                                     -free.count(n), n or 0))  # fmt: skip
+        others = sorted(
+            free.nodes(),
+            key=lambda n: (machine.distances.get((homes[gpu.pci] or 0, n or 0), 99), -free.count(n), n or 0),
+        )
         if not others:
             layout.warnings.append(f"GPU {gpu.pci} stays unused: no core is left for it")
             continue
-        got = free.take_spare(others[0], min(need, free.count(others[0])), 2 if for_pc1 else 1)
+        got = free.take_spare(others[0], min(wishes[gpu.pci], free.count(others[0])), unit if for_pc1 else 1)
         why = f"GPU {gpu.pci} is near node {homes[gpu.pci]}, whose cores are all taken: cores of node {others[0]}"
         layout.warnings.append(why)
-        engines[gpu.pci] = Slot(proving, got, gpu=gpu, node=others[0], why=why)
+        engines[gpu.pci] = Slot(tasks[gpu.pci], got, gpu=gpu, node=others[0], why=why)
     return [engines[g.pci] for g in gpus if g.pci in engines]
 
 
-def _usable_gpus(machine: Machine, figures: Figures, proving: tuple[str, ...], layout: Layout) -> list[Gpu]:
-    floor = model()["vram_min_bytes"]
-    need = 0 if figures.small else max(floor[task] for task in proving)
-    usable = []
-    for gpu in machine.gpus:
-        if gpu.memory_bytes is not None and gpu.memory_bytes < need:
-            layout.warnings.append(f"GPU {gpu.pci} ({gpu.name}) stays unused: {gpu.memory_bytes / GIB:.0f} GiB of memory, "
-                                   f"{'/'.join(proving)} needs {need / GIB:.0f} GiB")  # fmt: skip
-        else:
-            usable.append(gpu)
-    return usable
+def _why_unused(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, cores: bool) -> str:
+    if cores:
+        return "the host lacks cores for them"
+    least = min(need for task, need in (("PC2", figures.pc2_bytes), ("C2", figures.c2_bytes)) if task in wanted.tasks)
+    used = sum(_engine_bytes(figures, kind) for kind in mode.kinds())
+    if machine.memory_bytes is not None and used + least > machine.memory_bytes - _system_bytes(machine.memory_bytes):
+        return "the host lacks memory for them"
+    return "PC1 makes more of their cores and memory"
 
 
 def _gpu_why(gpu: Gpu, node: int | None) -> str:
@@ -218,29 +275,23 @@ def _gpu_why(gpu: Gpu, node: int | None) -> str:
     return f"{name} with cores of its own node {node}"
 
 
-def _cpu_engines(
-    machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout, proving: tuple[str, ...]
-) -> list[Slot]:
-    """Without a GPU: one worker per NUMA node, its share of the node's cores by the work each stage is."""
-    layout.warnings.append(f"{'/'.join(proving)} without a usable GPU: proving on CPU cores is several times slower")
-    work = {t: figures.seconds[f"{t}_cpu_core_seconds"] for t in proving}
-    pc1_cores = min((wanted.producers or 1) + 1, LARGEST_BUNDLE)
-    pc1_work = figures.seconds["PC1"] * pc1_cores if "PC1" in wanted.tasks else 0.0
-    share = sum(work.values()) / (sum(work.values()) + pc1_work)
-    need = max(figures.c2_bytes if "C2" in proving else 0, figures.pc2_bytes)
-    by_memory = 1 << 20
-    if machine.memory_bytes is not None and need:
-        by_memory = max(1, (machine.memory_bytes - _system_bytes(machine.memory_bytes)) // need)
-    slots = []
-    nodes = sorted(free.nodes(), key=lambda n: (-free.count(n), n is None, n or 0))
-    left_for_pc1 = min(free.total() - 1, pc1_cores) if "PC1" in wanted.tasks else 0
-    for node in nodes:
+def _cpu_engines(mode: Mode, free: _Cores, layout: Layout, unit: int) -> list[Slot]:
+    """Without a GPU: one worker per NUMA node with its share of the node's cores; `unit` cores stay for PC1."""
+    kinds = mode.kinds()
+    tasks = "/".join(kinds[0])
+    layout.warnings.append(f"{tasks} without a usable GPU: proving on CPU cores is several times slower")
+    share = (mode.cpu_share or 1.0) if unit else 1.0
+    slots: list[Slot] = []
+    for node in sorted(free.nodes(), key=lambda n: (-free.count(n), n is None, n or 0)):
+        left_for_pc1 = min(free.total() - 1, max(unit, 0))
         spare = min(free.count(node), free.total() - left_for_pc1)
         number = min(spare, max(1, round(free.count(node) * share)))
-        if number < 1 or len(slots) >= by_memory:
+        if number < 1 or len(slots) >= len(kinds):
             continue
-        got = free.take_spare(node, number, 2 if left_for_pc1 else 1)
-        slots.append(Slot(proving, got, node=node, why=f"no GPU: {number} cores of node {node}"))
+        if unit > 1 and len(slots) == 0 and free.count(node) - number < unit <= free.count(node) - 1:
+            number = free.count(node) - unit  # where the first node is all there is, PC1 keeps a whole bundle
+        got = free.take_spare(node, number, max(unit, 1))
+        slots.append(Slot(kinds[len(slots)], got, node=node, why=f"no GPU: {len(got)} cores of node {node}"))
     return slots
 
 
@@ -251,23 +302,6 @@ def _cpu_engines(
 def _system_bytes(memory_bytes: int) -> int:
     data = model()["system"]
     return min(int(data["memory_bytes"]), memory_bytes // int(data["memory_share"]))
-
-
-def held_per_pc1(figures: Figures, also_pc2: bool) -> float:
-    """Sectors on the scratch per running PC1, beyond itself: finished ones wait for PC2, and where PC2 runs here too
-    they stay until they are finalized."""
-    sec = figures.seconds
-    waiting = sec["PC2"] + 480.0
-    if also_pc2:
-        waiting = sec["PC2"] + sec["wait_seed"] + sec["C2"] + sec["finalize"]
-    return waiting / sec["PC1"]
-
-
-def _by_scratch(figures: Figures, scratch: int, also_pc2: bool) -> int:
-    room = scratch // figures.peak_bytes
-    held = held_per_pc1(figures, also_pc2)
-    slots = int(room / (1 + held))
-    return max(slots, 1 if room else 0)
 
 
 def _pc1_limits(
@@ -282,8 +316,26 @@ def _pc1_limits(
         by_memory = max(int(with_parents), min(1, max(0, int(left // figures.pc1_bytes))))
     by_scratch = None
     if wanted.scratch_bytes is not None and not figures.small:
-        by_scratch = _by_scratch(figures, wanted.scratch_bytes, "PC2" in wanted.tasks)
+        seconds = _pc1_seconds(machine, figures, 2)
+        by_scratch = scratch_slots(figures, wanted.scratch_bytes, seconds, _pc2_per_day(figures, engines))
     return by_memory, by_scratch
+
+
+def _pc1_seconds(machine: Machine, figures: Figures, unit: int) -> float:
+    seconds = figures.seconds["PC1"] if unit > 1 else figures.seconds["PC1_single_core"]
+    return max(seconds, figures.seconds["PC1_no_sha"]) if machine.sha_extensions is False else seconds
+
+
+def _pc2_per_day(figures: Figures, slots: Iterable[Slot]) -> float:
+    return sum(DAY_SEC / _seconds(figures, slot, "PC2") for slot in slots if "PC2" in slot.tasks)
+
+
+def _seconds(figures: Figures, slot: Slot, task: str) -> float:
+    if slot.gpu is not None:
+        need = int(model()["gpu_worker"]["lotus_threads"])
+        threads = sum(len(core.cpus) for core in slot.cores)
+        return figures.gpu_seconds(task, slot.gpu.name) * (1.0 if figures.small else max(1.0, need / threads))
+    return figures.seconds[f"{task}_cpu_core_seconds"] / len(slot.cores)
 
 
 def _engine_bytes(figures: Figures, tasks: Sequence[str]) -> int:
@@ -291,29 +343,42 @@ def _engine_bytes(figures: Figures, tasks: Sequence[str]) -> int:
 
 
 def _bundles(
-    machine: Machine, wanted: Wanted, figures: Figures, free: _Cores, layout: Layout, engines: Sequence[Slot], place: str
+    machine: Machine,
+    wanted: Wanted,
+    figures: Figures,
+    free: _Cores,
+    layout: Layout,
+    engines: Sequence[Slot],
+    place: str,
+    most_pc1: int | None,
 ) -> None:
     by_memory, by_scratch = _pc1_limits(machine, wanted, figures, engines)
-    limits = [n for n in (by_memory, by_scratch) if n is not None]
+    limits = [n for n in (by_memory, by_scratch, most_pc1) if n is not None]
     most = min(limits) if limits else 1 << 30
     if most == 0:
         short = "memory" if by_memory == 0 else "scratch"
         have = machine.memory_bytes if short == "memory" else wanted.scratch_bytes
         need = figures.pc1_bytes if short == "memory" else figures.peak_bytes
-        layout.errors.append({
-            "path": f"{place}.{short}_bytes", "value": have,
-            "problem": f"{short} for not one PC1 of a {figures.sector_size} sector ({need / GIB:.0f} GiB each)",
-            "remedy": f"take the host out of pc1_worker, or give it more {short}",
-        })  # fmt: skip
+        layout.errors.append(
+            {
+                "path": f"{place}.{short}_bytes",
+                "value": have,
+                "problem": f"{short} for not one PC1 of a {figures.sector_size} sector ({need / GIB:.0f} GiB each)",
+                "remedy": f"take the host out of pc1_worker, or give it more {short}",
+            }
+        )
         most = 1
     sizes = {d: len(cores) for d, cores in free.free.items() if cores}
     unit, spanning = _unit(wanted, sizes, most, free)
     if unit == 0:
-        layout.errors.append({
-            "path": f"{place}.sdr_producers", "value": wanted.producers,
-            "problem": f"no L3 and no NUMA node has {(wanted.producers or 0) + 1} free cores for one PC1",
-            "remedy": f"sealing_sdr_producers: {max(0, max(sizes.values(), default=1) - 1)}",
-        })  # fmt: skip
+        layout.errors.append(
+            {
+                "path": f"{place}.sdr_producers",
+                "value": wanted.producers,
+                "problem": f"no L3 and no NUMA node has {(wanted.producers or 0) + 1} free cores for one PC1",
+                "remedy": f"sealing_sdr_producers: {max(0, max(sizes.values(), default=1) - 1)}",
+            }
+        )
         return
     if spanning:
         layout.warnings.append(f"no L3 has {unit} free cores: PC1 bundles of {unit} cores span L3 caches inside a node")
@@ -327,8 +392,8 @@ def _bundles(
     fixed = wanted.producers is not None or wanted.uniform or spanning
     number = 0
     for domain in sorted(counts, key=lambda d: free.free[d][0].cpus):
-        bundles, cores = counts[domain], sizes[domain]
-        base, extra = (unit, 0) if fixed else divmod(cores, bundles)
+        bundles = counts[domain]
+        base, extra = (unit, 0) if fixed else divmod(sizes[domain], bundles)
         for i in range(bundles):
             size = min(base + (1 if i < extra else 0), max(unit, LARGEST_BUNDLE))
             got = free.take_from(domain, size)
@@ -341,6 +406,9 @@ def _bundles(
             layout.slots.append(Slot(("AP", "PC1"), got, size - 1, node=domain[0], why=why))
             number += 1
     possible = sum(n // unit for n in sizes.values())
+    if most_pc1 is not None and number == most_pc1:
+        layout.bound_by["PC1"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB, shared with PC2"
+        return
     layout.bound_by["PC1"] = _pc1_bound(number, possible, unit, by_memory, by_scratch, machine, wanted, figures)
 
 
@@ -369,7 +437,12 @@ def _unit(wanted: Wanted, sizes: dict[Domain, int], most: int, free: _Cores) -> 
 
 
 def _bundle_counts(
-    machine: Machine, figures: Figures, engines: Sequence[Slot], sizes: dict[Domain, int], unit: int, most: int,
+    machine: Machine,
+    figures: Figures,
+    engines: Sequence[Slot],
+    sizes: dict[Domain, int],
+    unit: int,
+    most: int,
     layout: Layout,
 ) -> dict[Domain, int]:
     """Bundles per L3: spread where cores per bundle are most, on nodes that have the memory, then on the others."""
@@ -381,9 +454,10 @@ def _bundle_counts(
     for within_memory in (True, False):
         while left:
             open_domains = [
-                d for d, n in sizes.items()
+                d
+                for d, n in sizes.items()
                 if n // unit > counts[d] and (not within_memory or used[d[0]] < node_slots.get(d[0], 1 << 30))
-            ]  # fmt: skip
+            ]
             if not open_domains:
                 break
             pick = min(open_domains, key=lambda d: (-(sizes[d] // (counts[d] + 1)), used[d[0]], str(d[0]), str(d[1])))
@@ -393,8 +467,12 @@ def _bundle_counts(
             if not within_memory:
                 spilled[pick[0]] += 1
     for node, number in sorted(spilled.items(), key=lambda item: str(item[0])):
-        layout.warnings.append(f"{number} of {used[node]} PC1 on node {node} take memory of other nodes: node {node} has "
-                               f"{(machine.node_memory.get(node) or 0) / GIB:.0f} GiB" if node is not None else "")  # fmt: skip
+        layout.warnings.append(
+            f"{number} of {used[node]} PC1 on node {node} take memory of other nodes: node {node} has "
+            f"{(machine.node_memory.get(node) or 0) / GIB:.0f} GiB"
+            if node is not None
+            else ""
+        )
     return {d: n for d, n in counts.items() if n}
 
 
@@ -414,14 +492,20 @@ def _node_slots(machine: Machine, figures: Figures, engines: Sequence[Slot]) -> 
 
 
 def _pc1_bound(
-    number: int, possible: int, unit: int, by_memory: int | None, by_scratch: int | None, machine: Machine, wanted: Wanted,
+    number: int,
+    possible: int,
+    unit: int,
+    by_memory: int | None,
+    by_scratch: int | None,
+    machine: Machine,
+    wanted: Wanted,
     figures: Figures,
 ) -> str:
     if by_memory is not None and number == by_memory and number <= (by_scratch or number) and number <= possible:
         return f"memory {(machine.memory_bytes or 0) / GIB:.0f} GiB / {figures.pc1_bytes / GIB:.0f} GiB"
     if by_scratch is not None and number == by_scratch and number <= possible:
-        held = 1 + held_per_pc1(figures, "PC2" in wanted.tasks)
-        return f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB / {figures.peak_bytes * held / 1e12:.2f} TB held per PC1"
+        scratch = wanted.scratch_bytes or 0
+        return f"scratch {scratch / 1e12:.1f} TB / {scratch / 1e12 / number:.2f} TB held per PC1"
     return f"cores: {possible} bundles of {unit}"
 
 
@@ -438,7 +522,7 @@ def _one_worker(machine: Machine, wanted: Wanted, figures: Figures, free: _Cores
     _memory(machine, figures, layout, "")
 
 
-def _spread_rest(machine: Machine, free: _Cores, engines: Sequence[Slot], beside_pc1: bool) -> None:
+def _spread_rest(free: _Cores, engines: Sequence[Slot]) -> None:
     """Cores that no bundle can use go to the GPU workers of their node, as far as those can use them."""
     most = int(model()["gpu_worker"]["most_cores"])
     for node in free.nodes():
@@ -465,40 +549,48 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
     if any("PC1" in s.tasks for s in layout.slots):
         left -= figures.parents_bytes
     for slot in engines:
-        wish = max(figures.c2_recommended_bytes if "C2" in slot.tasks else 0,
-                   figures.pc2_recommended_bytes if "PC2" in slot.tasks else 0)  # fmt: skip
+        wish = max(
+            figures.c2_recommended_bytes if "C2" in slot.tasks else 0,
+            figures.pc2_recommended_bytes if "PC2" in slot.tasks else 0,
+        )
         more = max(0, min(wish - slot.memory_bytes, left // max(1, len(engines))))
         slot.memory_bytes += more
     if left + figures.parents_bytes < 0 and engines:
         tasks = "/".join(engines[0].tasks)
-        layout.errors.append({
-            "path": f"{place}.memory_bytes", "value": machine.memory_bytes,
-            "problem": f"{len(engines)} {tasks} worker{'s' if len(engines) > 1 else ''} of "
-                       f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB do not fit "
-                       f"{machine.memory_bytes / GIB:.0f} GiB",
-            "remedy": "take the host out of one of its task groups, or give it more memory",
-        })  # fmt: skip
+        layout.errors.append(
+            {
+                "path": f"{place}.memory_bytes",
+                "value": machine.memory_bytes,
+                "problem": f"{len(engines)} {tasks} worker{'s' if len(engines) > 1 else ''} of "
+                f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB do not fit "
+                f"{machine.memory_bytes / GIB:.0f} GiB",
+                "remedy": "take the host out of one of its task groups, or give it more memory",
+            }
+        )
 
 
-def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, place: str) -> None:
-    """Sectors per day of PC1, and per proving worker the seconds of each of its tasks."""
-    sec = figures.seconds
+def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout) -> None:
+    """Fill in what the layout can do: sectors per day by stage, PC2 as far as the scratch holds what arrives."""
+    pc1 = pc2 = c2 = both_pc2 = both_c2 = 0.0
     for slot in layout.slots:
         if "PC1" in slot.tasks:
-            each = sec["PC1"] if slot.producers else sec["PC1_single_core"]
-            if machine.sha_extensions is False:
-                each = max(each, sec["PC1_no_sha"])
-            layout.pc1_per_day += DAY_SEC / each
-        seconds = {}
-        for task in PROVING:
-            if task in slot.tasks:
-                on_cpu = sec[f"{task}_cpu_core_seconds"] / len(slot.cores)
-                seconds[task] = figures.gpu_seconds(task, slot.gpu.name) if slot.gpu else on_cpu
-        if seconds:
-            layout.prove_seconds.append(seconds)
+            pc1 += DAY_SEC / _pc1_seconds(machine, figures, slot.producers + 1)
+        per_day = {task: DAY_SEC / _seconds(figures, slot, task) for task in PROVING if task in slot.tasks}
+        if len(per_day) == 2:
+            both_pc2 += per_day["PC2"]
+            both_c2 += per_day["C2"]
+        else:
+            pc2 += per_day.get("PC2", 0.0)
+            c2 += per_day.get("C2", 0.0)
+    slots = sum("PC1" in slot.tasks for slot in layout.slots)
+    most = scratch_pc2_per_day(figures, wanted.scratch_bytes, slots)
+    if pc2 + both_pc2 > most:
+        scale = most / (pc2 + both_pc2)
+        pc2, both_pc2 = pc2 * scale, both_pc2 * scale
+        layout.bound_by["PC2"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB"
+    layout.supply = Supply(pc1, pc2, c2, both_pc2, both_c2)
     if "PC1" in wanted.tasks and machine.sha_extensions is False and not figures.small:
-        layout.warnings.append(f"{machine.cpu_model} has no SHA extensions: PC1 takes "
-                               f"{sec['PC1_no_sha'] / 3600:.0f} h instead of {sec['PC1'] / 3600:.0f} h")  # fmt: skip
-    if "PC2" in wanted.tasks and "PC1" not in wanted.tasks and wanted.scratch_bytes is not None and not figures.small:
-        held_sec = 480 + sec["PC2"] + sec["wait_seed"] + sec["C2"] + sec["finalize"]
-        layout.pc2_scratch_per_day = wanted.scratch_bytes / figures.peak_bytes * DAY_SEC / held_sec
+        layout.warnings.append(
+            f"{machine.cpu_model} has no SHA extensions: PC1 takes "
+            f"{figures.seconds['PC1_no_sha'] / 3600:.0f} h instead of {figures.seconds['PC1'] / 3600:.0f} h"
+        )

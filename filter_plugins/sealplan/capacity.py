@@ -1,4 +1,4 @@
-"""Sectors per day: what each stage of each group can do, what binds, and how many bytes cross the network."""
+"""Sectors per day: what each group can do, what binds it, and how many bytes cross the network."""
 
 from __future__ import annotations
 
@@ -6,30 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sealplan.binding import Layout
-from sealplan.facts import DAY_SEC, figures
+from sealplan.facts import Figures
 from sealplan.grouping import Group
-from sealplan.model import Document
+from sealplan.modes import Supply, throughput
+
+Owner = tuple[str, str]
+"""Inventory host and role (seal or deal) of a sealing miner."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One proving worker: seconds of each of its tasks, which it does one after another."""
+class HostReport:
+    """A host's part of the capacity: what it brings, its PC1 slots, and what bounds them in words."""
 
-    seconds: Mapping[str, float]
-
-    def per_day(self, task: str) -> float:
-        """Sectors per day when it does nothing else."""
-        return DAY_SEC / self.seconds[task] if task in self.seconds else 0.0
-
-
-def host_capacity(layout: Layout) -> tuple[float, float, list[Stage]]:
-    """Return PC1 and PC2 sectors per day of a layout, and its proving workers."""
-    stages = [Stage(seconds) for seconds in layout.prove_seconds]
-    pc2 = sum(stage.per_day("PC2") for stage in stages)
-    if layout.pc2_scratch_per_day is not None:
-        pc2 = min(pc2, layout.pc2_scratch_per_day)
-    return layout.pc1_per_day, pc2, stages
+    supply: Supply
+    workers: Mapping[str, int]
+    bound_by: Mapping[str, str]
+    left_out: tuple[str, ...]
 
 
 def sectors_text(per_day: float) -> str:
@@ -37,119 +29,152 @@ def sectors_text(per_day: float) -> str:
     return f"{per_day:.0f}" if per_day >= 100 else f"{per_day:.1f}"
 
 
-def _miner_rate(
-    groups: Sequence[Group], stages: Mapping[str, Sequence[Stage]], pool: Sequence[str], theta: float
-) -> tuple[float, float]:
-    """Sectors per day the groups deliver at a fraction of their PC1, and the C2 capacity then left for them."""
-    arriving = 0.0
-    c2 = sum(s.per_day("C2") for name in pool for s in stages[name])
-    for group in groups:
-        rate = min(theta * group.pc1, group.pc2)
-        arriving += rate
-        engines = [s for name in group.hosts for s in stages[name]]
-        pure = sum(s.per_day("PC2") for s in engines if "C2" not in s.seconds)
-        both = [s for s in engines if "PC2" in s.seconds and "C2" in s.seconds]
-        c2 += sum(s.per_day("C2") for s in engines if "PC2" not in s.seconds)
-        # Workers that do both give PC2 what the others leave, and the rest of the day to C2.
-        needed = max(0.0, rate - pure)
-        able = sum(s.per_day("PC2") for s in both)
-        busy = min(1.0, needed / able) if able else 0.0
-        c2 += (1 - busy) * sum(s.per_day("C2") for s in both)
-    return arriving, c2
+def pc2_share(total: Supply) -> float:
+    """Return the share of the day that workers doing PC2 and C2 can give PC2 when C2 is to keep up."""
+    if not total.both_c2:
+        return 1.0
+    rate = throughput(total, frozenset(("PC1", "PC2", "C2")))
+    return min(1.0, max(0.0, 1 - (rate - total.c2) / total.both_c2))
 
 
-def miner_throughput(
-    groups: Sequence[Group], stages: Mapping[str, Sequence[Stage]], pool: Sequence[str]
-) -> tuple[float, float]:
-    """Return the highest sectors per day that one miner's groups and C2 pool sustain, and the fraction of PC1 it takes."""
-    arriving, c2 = _miner_rate(groups, stages, pool, 1.0)
-    if c2 >= arriving:
-        return arriving, 1.0
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        arriving, c2 = _miner_rate(groups, stages, pool, middle)
-        low, high = (middle, high) if c2 >= arriving else (low, middle)
-    return _miner_rate(groups, stages, pool, low)[0], low
+def miner_throughput(supplies: Mapping[str, Supply], c2: float) -> tuple[float, dict[str, float]]:
+    """Return the sectors per day that one miner's groups sustain, in all and by group.
+
+    `supplies` is by group, `c2` the miner's C2 pool. Workers that do PC2 and C2 serve C2 first, as Lotus does; PC2 gets
+    the rest of their day, first where it costs the least C2.
+    """
+    rates = {name: min(s.pc1, s.pc2) for name, s in supplies.items()}
+    done = sum(rates.values())
+    c2 += sum(s.c2 + s.both_c2 for s in supplies.values())
+    if c2 <= done:
+        scale = c2 / done if done else 0.0
+        return c2 if done else 0.0, {name: rate * scale for name, rate in rates.items()}
+    flexible = sorted(
+        (s.both_c2 / s.both_pc2, name) for name, s in supplies.items() if s.both_pc2 and s.pc1 > rates[name]
+    )
+    for cost, name in flexible:
+        supply = supplies[name]
+        more = min(supply.pc1 - rates[name], supply.both_pc2, (c2 - done) / (1 + cost))
+        rates[name] += more
+        done += more
+        c2 -= cost * more
+    return done, rates
+
+
+def sum_supplies(hosts: Sequence[str], reports: Mapping[str, HostReport]) -> Supply:
+    """Return what these hosts bring together."""
+    total = Supply()
+    for name in hosts:
+        total = total.plus(reports[name].supply)
+    return total
 
 
 def balance(
     groups: Sequence[Group],
-    miner_of_group: Mapping[str, tuple[str, str]],
-    stages: Mapping[str, Sequence[Stage]],
-    miner_of_pool: Mapping[str, tuple[str, str]],
-    doc: Document,
-    profiles: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the plan's `capacity`; `notes` are warnings to be taken out of it."""
-    fig = figures(doc.settings.sector_size)
-    miners: dict[tuple[str, str] | None, list[Group]] = {}
+    miner_of_group: Mapping[str, Owner],
+    miner_of_pool: Mapping[str, Owner],
+    reports: Mapping[str, HostReport],
+    fig: Figures,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the plan's `capacity`, and warnings."""
+    supplies = {group.name: sum_supplies(group.hosts, reports) for group in groups}
+    by_miner: dict[Owner | None, list[Group]] = {}
     for group in groups:
-        miners.setdefault(miner_of_group.get(group.name), []).append(group)
-    total = 0.0
+        by_miner.setdefault(miner_of_group.get(group.name), []).append(group)
+    pools: dict[Owner, list[str]] = {}
+    for name, serves in miner_of_pool.items():
+        pools.setdefault(serves, []).append(name)
     notes: list[str] = []
     group_rows: dict[str, Any] = {}
     miner_rows: dict[str, Any] = {}
-    crossing = c1_bytes = 0.0
-    for owner, own in miners.items():
-        pool = [name for name, miner in miner_of_pool.items() if miner == owner]
-        rate, theta = miner_throughput(own, stages, pool)
+    total = crossing = 0.0
+    for owner, own in by_miner.items():
+        pool = pools.get(owner, []) if owner is not None else []
+        rate, rates = miner_throughput(
+            {group.name: supplies[group.name] for group in own}, sum(reports[name].supply.c2 for name in pool)
+        )
         total += rate
-        c2 = _miner_rate(own, stages, pool, theta)[1]
+        able = sum(_able(supplies[group.name]) for group in own)
         if owner is not None:
             miner_rows[f"{owner[0]}/{owner[1]}"] = {"sectors_per_day": round(rate, 2), "c2_hosts": sorted(pool)}
-        if rate and theta < 0.999 and owner is not None:
-            notes.append(f"C2 binds miner {owner[0]}: {sectors_text(c2)} sectors per day of "
-                         f"{sectors_text(sum(g.throughput for g in own))} that PC1 and PC2 could do")  # fmt: skip
+            if rate < able * 0.999:
+                notes.append(
+                    f"C2 binds miner {owner[0]}: {sectors_text(rate)} sectors per day of {sectors_text(able)} "
+                    "that PC1 and PC2 could do"
+                )
         for group in own:
-            sealed = min(theta * group.pc1, group.pc2)
-            moved = _bytes_moved(group, profiles, sealed, fig.moved_bytes)
+            supply, sealed = supplies[group.name], rates[group.name]
+            moved = _bytes_moved(group, reports, sealed, supply.pc1, fig.moved_bytes)
             crossing += moved
-            c1_bytes += sealed * fig.c1_output_bytes
-            binds = "C2" if theta < 0.999 else ("PC1" if group.pc1 <= group.pc2 else "PC2")
+            pc2 = supply.pc2 + supply.both_pc2
             group_rows[group.name] = {
                 "sectors_per_day": round(sealed, 2),
-                "pc1_sectors_per_day": round(group.pc1, 2),
-                "pc2_sectors_per_day": round(group.pc2, 2),
+                "pc1_sectors_per_day": round(supply.pc1, 2),
+                "pc2_sectors_per_day": round(pc2, 2),
                 "bytes_per_day_between_hosts": round(moved),
-                "bound_by": binds,
+                "bound_by": "C2" if sealed < _able(supply) * 0.999 else "PC1" if supply.pc1 <= pc2 else "PC2",
             }
-    sums = {
-        "PC1": sum(p.pc1 for p in profiles.values()),
-        "PC2": sum(p.pc2 for p in profiles.values()),
-        "C2": sum(s.per_day("C2") for each in stages.values() for s in each),
+    fleet = sum_supplies(list(reports), reports)
+    stages = {
+        "PC1": fleet.pc1,
+        "PC2": fleet.pc2 + fleet.both_pc2,
+        "C2": fleet.c2 + fleet.both_c2,
     }
-    slots = {task: sum(task in w["tasks"] for p in profiles.values() for w in p.workers) for task in sums}
-    host_rows = {}
-    for name, profile in profiles.items():
-        pc1_slots = sum("PC1" in w["tasks"] for w in profile.workers)
-        row: dict[str, Any] = {"pc1_slots": pc1_slots, "pc1_sectors_per_day": round(profile.pc1, 2),
-                               "pc2_sectors_per_day": round(profile.pc2, 2),
-                               "c2_sectors_per_day": round(sum(s.per_day("C2") for s in profile.stages), 2)}  # fmt: skip
-        if pc1_slots:
-            row["bound_by"] = f"{pc1_slots} PC1, bound by {profile.layout.bound_by.get('PC1', 'the only core')}"
-        host_rows[name] = row
-    weakest = min((t for t in sums if slots[t]), key=lambda t: sums[t], default=None)
-    missing = [t for t in sums if not slots[t]]
-    if slots["PC1"] and "C2" in missing:
+    workers = {task: sum(report.workers.get(task, 0) for report in reports.values()) for task in stages}
+    if workers["PC1"] and not workers["C2"]:
         notes.append("no host does C2: add one to c2_worker, or sectors stop at Committing")
     return {
         "sectors_per_day": round(total, 2),
-        "bottleneck": missing[0] if missing and weakest else weakest,
-        "stages": {t: {"workers": slots[t], "sectors_per_day": round(sums[t], 2)} for t in sums},
+        "bottleneck": _bottleneck(total, stages, workers),
+        "stages": {t: {"workers": workers[t], "sectors_per_day": round(stages[t], 2)} for t in stages},
         "groups": dict(sorted(group_rows.items())),
         "miners": dict(sorted(miner_rows.items())),
-        "hosts": host_rows,
+        "hosts": {name: _host_row(report) for name, report in sorted(reports.items())},
         "bytes_per_day_between_hosts": round(crossing),
-        "bytes_per_day_c1_to_c2": round(c1_bytes),
-        "notes": notes,
+        "bytes_per_day_c1_to_c2": round(total * fig.c1_output_bytes),
+    }, notes
+
+
+def _able(supply: Supply) -> float:
+    return min(supply.pc1, supply.pc2 + supply.both_pc2)
+
+
+def _bottleneck(total: float, stages: Mapping[str, float], workers: Mapping[str, int]) -> str | None:
+    """The stage that the fleet lacks; where workers share PC2 and C2 it is the two of them that bind."""
+    if not any(workers.values()):
+        return None
+    missing = [task for task in stages if not workers[task]]
+    if missing:
+        return missing[0]
+    least = min(stages, key=lambda task: stages[task])
+    return least if stages[least] <= total * 1.01 or least != "PC1" else "C2"
+
+
+def _host_row(report: HostReport) -> dict[str, Any]:
+    supply = report.supply
+    slots = report.workers.get("PC1", 0)
+    row: dict[str, Any] = {
+        "pc1_slots": slots,
+        "pc1_sectors_per_day": round(supply.pc1, 2),
+        "pc2_sectors_per_day": round(supply.pc2 + supply.both_pc2, 2),
+        "c2_sectors_per_day": round(supply.c2 + supply.both_c2, 2),
+        "left_out": list(report.left_out),
     }
+    limits = [f"{slots} PC1, bound by {report.bound_by.get('PC1', 'the only core')}"] if slots else []
+    if "PC2" in report.bound_by:
+        limits.append(f"PC2 bound by {report.bound_by['PC2']}")
+    if limits:
+        row["bound_by"] = "; ".join(limits)
+    return row
 
 
-def _bytes_moved(group: Group, profiles: Mapping[str, Any], sealed: float, each: int) -> float:
+def _bytes_moved(group: Group, reports: Mapping[str, HostReport], sealed: float, pc1: float, each: int) -> float:
     """Bytes per day from PC1 to PC2 hosts of a group: what a host cannot take to PC2 itself."""
-    if not group.pc1 or len(group.hosts) < 2:
+    if not pc1 or len(group.hosts) < 2:
         return 0.0
-    scale = sealed / group.pc1
-    stays = sum(min(profiles[h].pc1 * scale, profiles[h].pc2) for h in group.hosts)
+    scale = sealed / pc1
+    stays = 0.0
+    for name in group.hosts:
+        supply = reports[name].supply
+        stays += min(supply.pc1 * scale, supply.pc2 + supply.both_pc2)
     return max(0.0, sealed - stays) * each

@@ -39,33 +39,64 @@ def explain(plan: Mapping[str, Any]) -> str:
         lines.extend(f"  {text}" for text in plan["warnings"])
         lines.append("")
     settings, capacity = plan["settings"], plan["capacity"]
-    lines.append(f"{settings['actor']} on {settings['network']}, {settings['sector_size']} sectors, stack {settings['stack']}: "
-                 f"{capacity['sectors_per_day']:.0f} sectors per day, bound by {capacity['bottleneck'] or 'nothing'}; "
-                 f"{_bytes(capacity['bytes_per_day_between_hosts'])} per day between hosts")  # fmt: skip
+    lines.append(
+        f"{settings['actor']} on {settings['network']}, {settings['sector_size']} sectors, stack {settings['stack']}: "
+        f"{capacity['sectors_per_day']:.0f} sectors per day, bound by {capacity['bottleneck'] or 'nothing'}; "
+        f"{_bytes(capacity['bytes_per_day_between_hosts'])} per day between hosts"
+    )
     lines.append("")
     if plan["groups"]:
         rows = [
-            [name, g["miner"] or "-", ", ".join(g["hosts"]), f"{row['pc1_sectors_per_day']:.0f}",
-             f"{row['pc2_sectors_per_day']:.0f}", f"{row['sectors_per_day']:.0f}", row["bound_by"],
-             _bytes(row["bytes_per_day_between_hosts"])]
+            [
+                name,
+                g["miner"] or "-",
+                ", ".join(g["hosts"]),
+                f"{row['pc1_sectors_per_day']:.0f}",
+                f"{row['pc2_sectors_per_day']:.0f}",
+                f"{row['sectors_per_day']:.0f}",
+                row["bound_by"],
+                _bytes(row["bytes_per_day_between_hosts"]),
+            ]
             for name, g in sorted(plan["groups"].items())
             for row in [capacity["groups"][name]]
-        ]  # fmt: skip
-        lines += _table(["group", "miner", "hosts", "PC1/day", "PC2/day", "sectors/day", "bound by", "between hosts/day"], rows)
+        ]
+        lines += _table(
+            ["group", "miner", "hosts", "PC1/day", "PC2/day", "sectors/day", "bound by", "between hosts/day"], rows
+        )
         lines.append("")
     rows = []
     for host, slice_ in sorted(plan["hosts"].items()):
         for worker in slice_["workers"]:
-            rows.append([
-                host, worker["name"], worker["group"] or "-", worker["miner"] or "-", " ".join(worker["tasks"]),
-                worker["cpus"], "-" if worker["numa_node"] is None else str(worker["numa_node"]),
-                " ".join(worker["gpus"]) or "-", f"{worker['memory_bytes'] / GIB:.0f} GiB", str(worker["port"]), worker["why"],
-            ])  # fmt: skip
+            rows.append(
+                [
+                    host,
+                    worker["name"],
+                    worker["group"] or "-",
+                    worker["miner"] or "-",
+                    " ".join(worker["tasks"]),
+                    worker["cpus"],
+                    "-" if worker["numa_node"] is None else str(worker["numa_node"]),
+                    " ".join(worker["gpus"]) or "-",
+                    f"{worker['memory_bytes'] / GIB:.0f} GiB",
+                    str(worker["port"]),
+                    worker["why"],
+                ]
+            )
     if rows:
-        lines += _table(["host", "worker", "group", "miner", "tasks", "cpus", "node", "gpu", "memory", "port", "why"], rows)
+        lines += _table(
+            ["host", "worker", "group", "miner", "tasks", "cpus", "node", "gpu", "memory", "port", "why"], rows
+        )
         lines.append("")
-    rows = [[host, slice_["reserved_cpus"] or "-", slice_.get("idle_cpus") or "-", capacity["hosts"][host].get("bound_by", "-")]
-            for host, slice_ in sorted(plan["hosts"].items()) if slice_["workers"]]  # fmt: skip
+    rows = [
+        [
+            host,
+            slice_["reserved_cpus"] or "-",
+            slice_.get("idle_cpus") or "-",
+            capacity["hosts"][host].get("bound_by", "-"),
+        ]
+        for host, slice_ in sorted(plan["hosts"].items())
+        if slice_["workers"]
+    ]
     if rows:
         lines += _table(["host", "for the system", "idle", "limit"], rows)
     return "\n".join(lines).rstrip() + "\n"

@@ -1,8 +1,8 @@
 """Which hosts seal together, for which miner.
 
-A group is the set of hosts inside which a sector stays from AP to PC2. Groups start as single hosts; the largest surplus
-of PC2 is joined with the largest lack of it, first behind one switch, then in one rack, then anywhere, until the groups
-lose less than `LOSS` of what all hosts together could do. Hosts that were in a group stay in it.
+A group is the set of hosts inside which a sector stays from AP to PC2. Groups start as single hosts; the largest
+surplus of PC2 is joined with the largest lack of it, first behind one switch, then in one rack, then anywhere, until
+the groups lose nothing of what all hosts together could do. Hosts that were in a group stay in it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-LOSS: dict[str, float] = {"switch": 0.005, "rack": 0.01, "all": 0.02}
-"""Share of throughput that groups may lose to imbalance before they are joined further; wider joins need more reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +87,8 @@ def make_groups(members: Sequence[Member], declared: Sequence[str], current: Map
         group = Group("")
         group.add(member)
         sets.append(group)
-    total = min(sum(g.pc1 for g in sets), sum(g.pc2 for g in sets))
     for level in ("switch", "rack", "all"):
-        sets = _join_within(sets, level, total)
+        sets = _join_within(sets, level)
     sets = _adopt_rest(sets)
     _name(sets, set(named) | set(current.values()))
     return sorted(sets, key=lambda g: g.name)
@@ -117,21 +113,15 @@ def _locality(group: Group, level: str) -> object:
     return ("rack", rack) if rack is not None else ("none",)
 
 
-def _join_within(sets: list[Group], level: str, total: float) -> list[Group]:
+def _join_within(sets: list[Group], level: str) -> list[Group]:
     by_place: dict[object, list[Group]] = defaultdict(list)
     for group in sets:
         by_place[_locality(group, level)].append(group)
-    allowed = LOSS[level] * total
-    joined: list[Group] = []
-    weight = sum(g.pc1 + g.pc2 for g in sets) or 1.0
-    for groups in by_place.values():
-        share = sum(g.pc1 + g.pc2 for g in groups) / weight
-        joined.extend(_join(groups, allowed * share))
-    return joined
+    return [group for groups in by_place.values() for group in _join(groups)]
 
 
-def _join(groups: list[Group], allowed: float) -> list[Group]:
-    """Join the largest surplus with the largest lack until at most `allowed` sectors per day are lost here."""
+def _join(groups: list[Group]) -> list[Group]:
+    """Join the largest surplus with the largest lack until no sector per day is lost here."""
     bound = min(sum(g.pc1 for g in groups), sum(g.pc2 for g in groups))
     lost = bound - sum(g.throughput for g in groups)
     heaps: dict[tuple[bool, bool], list[tuple[float, str, int]]] = defaultdict(list)
@@ -152,7 +142,7 @@ def _join(groups: list[Group], allowed: float) -> list[Group]:
     for number, group in enumerate(groups):
         push(group, number)
     serial = len(groups)
-    while lost > allowed + 1e-9:
+    while lost > 1e-9 * (1 + bound):
         best: tuple[float, int, int] | None = None
         for kept_more, kept_less in ((False, False), (True, False), (False, True)):
             more, less = top(True, kept_more), top(False, kept_less)
@@ -205,9 +195,7 @@ def _name(sets: list[Group], taken: set[str]) -> None:
         taken.add(group.name)
 
 
-def share_out(
-    weights: Mapping[str, float], shares: Mapping[str, float], fixed: Mapping[str, str]
-) -> dict[str, str]:
+def share_out(weights: Mapping[str, float], shares: Mapping[str, float], fixed: Mapping[str, str]) -> dict[str, str]:
     """Give each item (group or C2 host) to one owner so that the owners' sums come near their shares."""
     owners = {item: owner for item, owner in fixed.items() if owner in shares}
     sums: dict[str, float] = dict.fromkeys(shares, 0.0)

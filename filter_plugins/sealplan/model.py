@@ -1,35 +1,35 @@
 """The planner's input document, checked and made into typed values.
 
-    {
-      "settings": {
-        "stack": "lotus" | "lotus_distributed" | "force_remote_worker",   default lotus
-        "network": "devnet" | "calibration" | "mainnet",                  default mainnet
-        "sector_size": "2KiB" | "8MiB" | "512MiB" | "32GiB" | "64GiB",    default 32GiB
-        "actor": "f01000",
-        "reserved_cores": 2,           physical cores kept for the system on every host
-        "sdr_producers": null,         forces producers of every PC1; 0 is single-core SDR; null: the planner chooses
-        "scratch_path": "/sealer",
-        "scratch_bytes": null,         where the hardware declares no disks
-        "stores": [{"name": "store", "path": "/mnt/store"}],
-        "deal_share": 0.0,             share of the groups' throughput for the deal miner, 0 to 1
-        "allow_regroup": false,
-        "measured_sec": {"AP": 90, "PC1": 10500, "PC2": 700, "C2": 800},   the operator's own figures win
-        "worker_port": 3456,           first API port of the workers of a host
-        "sector_number_start": null,   first number not yet on chain; null: 2 on a devnet (its genesis sectors), else 0
-        "sectors_per_miner": 10000000  length of each sealing miner's range of sector numbers
-      },
-      "groups": {"a": {"miner": "seal-1"}},          declared groups; empty: the planner makes them
-      "machines": {"EPYC": {...hardware...}},        optional: hardware that several hosts share, by name
-      "hosts": {
-        "pc1-1": {
-          "roles": ["pc1_worker", ...],              inventory groups
-          "hardware": {...} | "EPYC",                topologies schema or short form, see hardware.py
-          "address": "10.0.0.1", "group": "a", "rack": "r1", "switch": "s1",
-          "reserved_cores", "sdr_producers", "scratch_path", "scratch_bytes", "measured_sec", "stores", "worker_port"
-        }
-      },
-      "current": null | {...the plan applied last...}
+{
+  "settings": {
+    "stack": "lotus" | "lotus_distributed" | "force_remote_worker",   default lotus
+    "network": "devnet" | "calibration" | "mainnet",                  default mainnet
+    "sector_size": "2KiB" | "8MiB" | "512MiB" | "32GiB" | "64GiB",    default 32GiB
+    "actor": "f01000",
+    "reserved_cores": 2,           physical cores kept for the system on every host
+    "sdr_producers": null,         forces producers of every PC1; 0 is single-core SDR; null: the planner chooses
+    "scratch_path": "/sealer",
+    "scratch_bytes": null,         where the hardware declares no disks
+    "stores": [{"name": "store", "path": "/mnt/store"}],
+    "deal_share": 0.0,             share of the groups' throughput for the deal miner, 0 to 1
+    "allow_regroup": false,
+    "measured_sec": {"AP": 90, "PC1": 10500, "PC2": 700, "C2": 800},   the operator's own figures win
+    "worker_port": 3456,           first API port of the workers of a host
+    "sector_number_start": null,   first number not yet on chain; null: 2 on a devnet (its genesis sectors), else 0
+    "sectors_per_miner": 10000000  length of each sealing miner's range of sector numbers
+  },
+  "groups": {"a": {"miner": "seal-1"}},          declared groups; empty: the planner makes them
+  "machines": {"EPYC": {...hardware...}},        optional: hardware that several hosts share, by name
+  "hosts": {
+    "pc1-1": {
+      "roles": ["pc1_worker", ...],              inventory groups
+      "hardware": {...} | "EPYC",                topologies schema or short form, see hardware.py
+      "address": "10.0.0.1", "group": "a", "rack": "r1", "switch": "s1",
+      "reserved_cores", "sdr_producers", "scratch_path", "scratch_bytes", "measured_sec", "stores", "worker_port"
     }
+  },
+  "current": null | {...the plan applied last...}
+}
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Host:
     roles: frozenset[str]
     hardware: Mapping[str, Any] | None
     hardware_key: bytes
+    gpu_uuids: Mapping[str, str]
     group: str | None
     rack: str | None
     switch: str | None
@@ -119,7 +120,9 @@ class _Reader:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
-            self.bad(f"{path}.{key}", value, "is not a whole number", f"a whole number of at least {least}, without quotes")
+            self.bad(
+                f"{path}.{key}", value, "is not a whole number", f"a whole number of at least {least}, without quotes"
+            )
             return default
         if value < least:
             self.bad(f"{path}.{key}", value, f"is below {least}", f"a whole number of at least {least}")
@@ -162,7 +165,12 @@ class _Reader:
             if task not in MEASURED:
                 self.bad(f"{path}.measured_sec.{task}", value, "is no stage", "one of " + ", ".join(MEASURED))
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-                self.bad(f"{path}.measured_sec.{task}", value, "is not a positive number of seconds", "seconds, such as 10800")
+                self.bad(
+                    f"{path}.measured_sec.{task}",
+                    value,
+                    "is not a positive number of seconds",
+                    "seconds, such as 10800",
+                )
             else:
                 found[str(task)] = float(value)
         return found
@@ -175,7 +183,11 @@ class _Reader:
         found = []
         for index, store in enumerate(value):
             where = f"{path}.stores[{index}]"
-            if not isinstance(store, Mapping) or not store.get("name") or not str(store.get("path", "")).startswith("/"):
+            if (
+                not isinstance(store, Mapping)
+                or not store.get("name")
+                or not str(store.get("path", "")).startswith("/")
+            ):
                 self.bad(where, store, "needs a name and an absolute path", "{name: store, path: /mnt/store}")
             else:
                 found.append((str(store["name"]), str(store["path"])))
@@ -189,8 +201,30 @@ def _shown(value: object) -> object:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def hardware_key(hardware: object) -> bytes:
-    """A fingerprint: two hosts with equal hardware dicts share one layout."""
+IGNORED: Final = frozenset(("name", "source", "source_blob", "source_licence", "reader", "notes", "summary", "display"))
+ROUND_FROM: Final = 16 << 30
+
+
+def _alike(hardware: Mapping[str, Any]) -> dict[str, Any]:
+    """Hardware without what tells two machines of one model apart: names, UUIDs, the last GiB of memory."""
+    alike = {key: value for key, value in hardware.items() if key not in IGNORED}
+    gpus, numa = hardware.get("gpus"), hardware.get("numa")
+    if isinstance(gpus, list) and all(isinstance(gpu, Mapping) for gpu in gpus):
+        alike["gpus"] = [
+            {k: v for k, v in gpu.items() if k != "uuid"} if isinstance(gpu, dict) else gpu for gpu in gpus
+        ]
+    if isinstance(numa, list) and all(isinstance(node, dict) for node in numa):
+        alike["numa"] = [
+            {**node, "memory_bytes": memory >> 30 << 30}
+            if type(memory := node.get("memory_bytes")) is int and memory >= ROUND_FROM
+            else node
+            for node in numa
+        ]
+    return alike
+
+
+def hardware_key(hardware: Any) -> bytes:
+    """A fingerprint: hosts with equal hardware share one layout."""
     try:
         data = marshal.dumps(hardware, 2)
     except ValueError:  # Ansible's tagged text and numbers
@@ -204,7 +238,7 @@ class _Hardware:
     def __init__(self, machines: Mapping[str, Any], reader: _Reader) -> None:
         self.machines = machines
         self.reader = reader
-        self.seen: dict[bytes, Mapping[str, Any] | None] = {}
+        self.seen: dict[bytes, Mapping[str, Any] | HardwareError] = {}
         self.keys: dict[int, bytes] = {}
 
     def read(self, declared: object, path: str) -> tuple[Mapping[str, Any] | None, bytes]:
@@ -215,24 +249,35 @@ class _Hardware:
                 return None, b""
             declared = self.machines[declared]
         if not isinstance(declared, Mapping):
-            self.reader.bad(path, declared, "no hardware is known for this host" if declared is None else
-                            "is not a dictionary", "declare sealing_hardware, e.g. {cpu: EPYC 7542 x1, memory: 1TiB}")  # fmt: skip
+            self.reader.bad(
+                path,
+                declared,
+                "no hardware is known for this host" if declared is None else "is not a dictionary",
+                "declare sealing_hardware, e.g. {cpu: EPYC 7542 x1, memory: 1TiB}",
+            )
             return None, b""
         key = self.keys.get(id(declared))
         if key is None:
-            key = self.keys[id(declared)] = hardware_key(declared)
+            alike = _alike(declared)
+            key = self.keys[id(declared)] = hardware_key(alike)
+            declared = alike
         if key not in self.seen:
             try:
-                self.seen[key] = normalise(declared)
+                self.seen[key] = normalise(declared, topologies=self.machines)
             except HardwareError as error:
-                self.seen[key] = None
-                for problem in error.problems:
-                    tail = str(problem["path"])
-                    tail = tail.removeprefix("sealing_hardware").lstrip(".")
-                    self.reader.bad(f"{path}.{tail}" if tail else path, problem.get("value"), str(problem["problem"]),
-                                    str(problem["remedy"]))  # fmt: skip
-                return None, key
-        return self.seen[key], key
+                self.seen[key] = error
+        known = self.seen[key]
+        if not isinstance(known, HardwareError):
+            return known, key
+        for problem in known.problems:
+            tail = str(problem["path"]).removeprefix("sealing_hardware").lstrip(".")
+            self.reader.bad(
+                f"{path}.{tail}" if tail else path,
+                problem.get("value"),
+                str(problem["problem"]),
+                str(problem["remedy"]),
+            )
+        return None, key
 
 
 def read_document(document: Mapping[str, Any]) -> Document:
@@ -297,9 +342,21 @@ def _flag(reader: _Reader, raw: Mapping[str, Any], key: str) -> bool:
     return False
 
 
+def _gpu_uuids(hardware: object) -> dict[str, str]:
+    gpus = hardware.get("gpus") if isinstance(hardware, Mapping) else None
+    if not isinstance(gpus, list):
+        return {}
+    return {str(g["pci"]): str(g["uuid"]) for g in gpus if isinstance(g, Mapping) and g.get("pci") and g.get("uuid")}
+
+
 def _host(
-    name: str, value: Mapping[str, Any], settings: Mapping[str, Any], reader: _Reader, hardware: _Hardware,
-    base_stores: tuple[tuple[str, str], ...], base_measured: Mapping[str, float],
+    name: str,
+    value: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    reader: _Reader,
+    hardware: _Hardware,
+    base_stores: tuple[tuple[str, str], ...],
+    base_measured: Mapping[str, float],
 ) -> Host:
     path = f"hosts.{name}"
     listed = value.get("roles")
@@ -327,16 +384,21 @@ def _host(
         roles=roles,
         hardware=known,
         hardware_key=key,
+        gpu_uuids=_gpu_uuids(value.get("hardware")),
         group=reader.text(value, "group", path, None),
         rack=reader.text(value, "rack", path, None),
         switch=reader.text(value, "switch", path, None),
         reserved_cores=own("reserved_cores", 2) or 0,
         sdr_producers=own("sdr_producers", None),
-        scratch_path=(reader.text(value, "scratch_path", path, None)
-                      or reader.text(settings, "scratch_path", "settings", "/sealer") or "/sealer").rstrip("/") or "/",
+        scratch_path=(
+            reader.text(value, "scratch_path", path, None)
+            or reader.text(settings, "scratch_path", "settings", "/sealer")
+            or "/sealer"
+        ).rstrip("/")
+        or "/",
         scratch_bytes=scratch,
         scratch_declared=scratch is not None,
         measured_sec={**base_measured, **reader.measured(value, path)} if value.get("measured_sec") else base_measured,
         stores=reader.stores(value, path) if value.get("stores") is not None else base_stores,
         worker_port=own("worker_port", 3456, 1) or 3456,
-    )  # fmt: skip
+    )

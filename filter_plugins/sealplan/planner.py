@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sealplan.binding import Layout, Slot, Wanted, bind
-from sealplan.capacity import Stage, balance, host_capacity, sectors_text
+from sealplan.binding import Layout, Slot, Wanted, bind, shape_of
+from sealplan.capacity import HostReport, Owner, balance, pc2_share, sum_supplies
 from sealplan.cpulist import format_cpus
 from sealplan.facts import Figures, figures
 from sealplan.grouping import Group, Member, make_groups, share_out
 from sealplan.model import Document, Error, Host, read_document
+from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes
 from sealplan.sdr import judge_pc1
 from sealplan.stacks import environment, lotus_flags, resources, sealing_path, store_path
 from sealplan.topology import Machine, read_machine
@@ -27,9 +28,7 @@ class _Profile:
     layout: Layout
     figures: Figures
     workers: list[dict[str, Any]]
-    pc1: float
-    pc2: float
-    stages: list[Stage]
+    report: HostReport
     has_gpu: bool
 
 
@@ -39,27 +38,26 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
     errors = doc.errors
     warnings: list[str] = []
     profiles = _profiles(doc, errors)
-    for name, profile in profiles.items():
-        warnings.extend(f"{name}: {text}" for text in profile.layout.warnings)
+    warnings.extend(_warnings_by_text(profiles))
 
+    reports = {name: profile.report for name, profile in profiles.items()}
     miners = _sealing_miners(doc, errors)
+    sealing = [h for h in doc.hosts.values() if h.name in profiles and _seals(reports[h.name], h)]
+    pins = {host.name: _pin(doc, host, errors) for host in doc.hosts.values() if host.tasks}
+    share = pc2_share(sum_supplies(list(reports), reports))
+    members = [_member(host, reports[host.name], share, pins[host.name]) for host in sealing]
     current = _current_groups(doc)
-    members = [
-        Member(h.name, profiles[h.name].pc1, profiles[h.name].pc2, h.rack, h.switch, _pin(doc, h, errors))
-        for h in doc.hosts.values()
-        if h.name in profiles and h.tasks & {"PC1", "PC2"}
-    ]
     keep = {m.name: current[m.name] for m in members if m.name in current}
     if doc.settings.allow_regroup:
         keep = _without_broken(keep, members)
     groups = make_groups(members, sorted(doc.groups), keep)
     groups = [g for g in groups if g.hosts or g.name in doc.groups]
-    _judge_groups(doc, groups, errors, warnings)
+    _judge_groups(doc, groups, reports, errors, warnings)
 
     miner_of_group = _assign_groups(doc, groups, miners, errors)
     group_of = {host: g.name for g in groups for host in g.hosts}
-    pool = [h.name for h in doc.hosts.values() if h.name in profiles and h.tasks == {"C2"}]
-    miner_of_pool = _assign_pool(doc, pool, profiles, groups, miner_of_group)
+    pool = [name for name in profiles if name not in group_of]
+    miner_of_pool = _assign_pool(doc, pool, reports, groups, miner_of_group)
 
     hosts: dict[str, Any] = {}
     for host in doc.hosts.values():
@@ -67,8 +65,8 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
         miner = miner_of_group.get(group) if group else miner_of_pool.get(host.name)
         hosts[host.name] = _host_slice(doc, host, profiles.get(host.name), group, miner)
     moves = _moves(doc, group_of, miner_of_group)
-    capacity = balance(groups, miner_of_group, {n: p.stages for n, p in profiles.items()}, miner_of_pool, doc, profiles)
-    warnings.extend(capacity.pop("notes"))
+    capacity, notes = balance(groups, miner_of_group, miner_of_pool, reports, figures(doc.settings.sector_size))
+    warnings.extend(notes)
     return {
         "schema": SCHEMA,
         "settings": {
@@ -84,8 +82,6 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
                 "hosts": sorted(g.hosts),
                 "miner": (miner_of_group.get(g.name) or (None, None))[0],
                 "miner_role": (miner_of_group.get(g.name) or (None, None))[1],
-                "pc1_sectors_per_day": round(g.pc1, 2),
-                "pc2_sectors_per_day": round(g.pc2, 2),
             }
             for g in groups
         },
@@ -98,45 +94,168 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _warnings_by_text(profiles: Mapping[str, _Profile]) -> list[str]:
+    """One line per warning with the hosts it is about; a fleet of one model would say it a thousand times."""
+    hosts: dict[str, list[str]] = {}
+    for name in sorted(profiles):
+        left_out = profiles[name].report.left_out
+        if left_out and not profiles[name].layout.errors:
+            hosts.setdefault(f"does no {' and no '.join(left_out)}: the fleet has plenty without it", []).append(name)
+        for text in profiles[name].layout.warnings:
+            hosts.setdefault(text, []).append(name)
+    return [
+        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}: {text}"
+        for text, names in hosts.items()
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Hosts
 
 
+@dataclass(slots=True)
+class _Kind:
+    """Hosts that are alike in everything but their name."""
+
+    first: Host
+    hosts: list[str]
+    machine: Machine
+    wanted: Wanted
+    figures: Figures
+    modes: list[tuple[Mode, Supply]]
+
+
 def _profiles(doc: Document, errors: list[Error]) -> dict[str, _Profile]:
-    shared: dict[object, _Profile] = {}
-    machines: dict[bytes, Machine] = {}
+    kinds = _kinds(doc)
+    modes = _choose_modes(doc, kinds)
     found: dict[str, _Profile] = {}
-    for host in doc.hosts.values():
-        if not host.tasks or host.hardware is None:
-            continue
-        key = (host.hardware_key, host.tasks, host.reserved_cores, host.sdr_producers, host.scratch_bytes,
-               tuple(sorted(host.measured_sec.items())), host.worker_port)  # fmt: skip
-        profile = shared.get(key)
-        if profile is None:
-            machine = machines.get(host.hardware_key)
-            if machine is None:
-                machine = machines[host.hardware_key] = read_machine(host.hardware)
-            profile = shared[key] = _profile(doc, host, machine)
-        found[host.name] = profile
-        for error in profile.layout.errors:
-            errors.append({**error, "path": str(error["path"]).replace("hosts.?", f"hosts.{host.name}", 1)})
+    for kind in kinds:
+        shared: dict[Mode, _Profile] = {}
+        for name in kind.hosts:
+            mode = modes[name]
+            if mode not in shared:
+                shared[mode] = _profile(kind, mode)
+            found[name] = shared[mode]
+    for name in sorted(found):
+        for error in found[name].layout.errors:
+            errors.append({**error, "path": str(error["path"]).replace("hosts.?", f"hosts.{name}", 1)})
     return found
 
 
-def _profile(doc: Document, host: Host, machine: Machine) -> _Profile:
-    fig = figures(doc.settings.sector_size, host.measured_sec)
-    scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
-    wanted = Wanted(host.tasks, host.reserved_cores, host.sdr_producers, scratch,
-                    uniform=doc.settings.stack == "lotus_distributed")  # fmt: skip
-    layout = bind(machine, wanted, fig, "hosts.?")
-    if host.tasks & {"PC1", "PC2"} and scratch is None and not fig.small:
+def _kinds(doc: Document) -> list[_Kind]:
+    machines: dict[bytes, Machine] = {}
+    kinds: dict[object, _Kind] = {}
+    placed = _current_groups(doc)
+    for host in doc.hosts.values():
+        if not host.tasks or host.hardware is None:
+            continue
+        # A host with a given place does all its tasks there; only free ones may leave a task to the rest of the fleet.
+        whole = bool(doc.groups or host.group or host.name in placed)
+        key = (
+            whole,
+            host.hardware_key,
+            host.tasks,
+            host.reserved_cores,
+            host.sdr_producers,
+            host.scratch_bytes,
+            tuple(sorted(host.measured_sec.items())),
+            host.worker_port,
+        )
+        kind = kinds.get(key)
+        if kind is None:
+            machine = machines.get(host.hardware_key)
+            if machine is None:
+                machine = machines[host.hardware_key] = read_machine(host.hardware)
+            fig = figures(doc.settings.sector_size, host.measured_sec)
+            scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
+            wanted = Wanted(
+                host.tasks,
+                host.reserved_cores,
+                host.sdr_producers,
+                scratch,
+                uniform=doc.settings.stack == "lotus_distributed",
+            )
+            modes = [(Mode(), Supply())]
+            if host.tasks & {"PC2", "C2"}:
+                modes = possible_modes(shape_of(machine, wanted, fig), fig, whole)
+            kind = kinds[key] = _Kind(host, [], machine, wanted, fig, modes)
+        kind.hosts.append(host.name)
+    return list(kinds.values())
+
+
+def _kept_mode(slice_: Mapping[str, Any] | None, possible: Sequence[Mode]) -> Mode | None:
+    """The split that a host has in the plan applied last, if it is still one of its choices.
+
+    Without a GPU its share of cores cannot be told from the plan.
+    """
+    workers = (slice_ or {}).get("workers") or ()
+    tasks = [frozenset(w["tasks"]) & {"PC2", "C2"} for w in workers if w.get("gpus")]
+    pc1 = sum("PC1" in w["tasks"] for w in workers)
+    if not tasks:
+        return None
+    has = (tasks.count(frozenset({"PC2"})), tasks.count(frozenset({"C2"})), tasks.count(frozenset({"PC2", "C2"})))
+    same = [mode for mode in possible if (mode.pc2, mode.c2, mode.both) == has]
+    return next((m for m in same if m.pc1_most == pc1), next((m for m in same if m.pc1_most is None), None))
+
+
+def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
+    """Choose every host's split; a host keeps the one it has as long as it is still one of its choices."""
+    stages = frozenset(task for kind in kinds for task in kind.wanted.tasks)
+    applied = doc.current.get("hosts") or {}
+    others = Supply()
+    open_kinds: list[Kind] = []
+    has: dict[str, Mode] = {}
+    for kind in kinds:
+        possible = [mode for mode, _ in kind.modes]
+        fixed: dict[Mode, int] = {}
+        for name in kind.hosts:
+            mode = _kept_mode(applied.get(name), possible) if applied else None
+            if mode is not None:
+                has[name] = mode
+                fixed[mode] = fixed.get(mode, 0) + 1
+        open_kinds.append(Kind(len(kind.hosts), kind.modes, fixed))
+        if kind.wanted.tasks == {"PC1"}:
+            shape = shape_of(kind.machine, kind.wanted, kind.figures)
+            others = others.plus(pc1_supply(shape, kind.figures), len(kind.hosts))
+            open_kinds[-1] = Kind(len(kind.hosts), kind.modes, {Mode(): len(kind.hosts)})
+    counts = choose(open_kinds, others, stages)
+    chosen: dict[str, Mode] = {}
+    for kind, row in zip(kinds, counts, strict=True):
+        left = {mode: number for (mode, _), number in zip(kind.modes, row, strict=True)}
+        for name in kind.hosts:
+            if name in has:
+                chosen[name] = has[name]
+                left[has[name]] -= 1
+        for name in sorted(set(kind.hosts) - chosen.keys()):
+            mode = next(m for m, number in left.items() if number > 0)
+            chosen[name] = mode
+            left[mode] -= 1
+    return chosen
+
+
+def _profile(kind: _Kind, mode: Mode) -> _Profile:
+    host, machine, fig = kind.first, kind.machine, kind.figures
+    layout = bind(machine, kind.wanted, mode, fig, "hosts.?")
+    if host.tasks & {"PC1", "PC2"} and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
     has_gpu = bool(machine.gpus)
-    workers = _workers(layout, fig, scratch, has_gpu, host.worker_port, machine)
+    workers = _workers(layout, fig, kind.wanted.scratch_bytes, has_gpu, host.worker_port)
     if host.hardware is not None:
         layout.errors.extend(judge_pc1("?", host.hardware, workers))
-    pc1, pc2, stages = host_capacity(layout)
-    return _Profile(layout, fig, workers, pc1, pc2, stages, has_gpu)
+    done = {task: sum(task in worker["tasks"] for worker in workers) for task in ("PC1", "PC2", "C2")}
+    left_out = tuple(sorted(task for task in host.tasks if not done[task]))
+    for task in left_out:
+        if not layout.errors and (not any(m.does({task}) for m, _ in kind.modes) or mode.does({task})):
+            layout.errors.append(
+                {
+                    "path": "hosts.?.roles",
+                    "value": f"{task.lower()}_worker",
+                    "problem": f"the host lacks memory, cores or a GPU to do {task} beside its other tasks",
+                    "remedy": f"take the host out of {task.lower()}_worker",
+                }
+            )
+    report = HostReport(layout.supply, done, layout.bound_by, left_out)
+    return _Profile(layout, fig, workers, report, has_gpu)
 
 
 def _kind(slot: Slot) -> str:
@@ -146,9 +265,7 @@ def _kind(slot: Slot) -> str:
     return "-".join(t.lower() for t in proving)
 
 
-def _workers(
-    layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, port: int, machine: Machine
-) -> list[dict[str, Any]]:
+def _workers(layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, port: int) -> list[dict[str, Any]]:
     numbers: dict[str, int] = {}
     found = []
     pc1 = sum("PC1" in s.tasks for s in layout.slots)
@@ -162,28 +279,31 @@ def _workers(
         why = slot.why
         if "PC1" in slot.tasks and pc1 > 1:
             why = f"PC1 {number + 1} of {pc1}: {why}"
-        found.append({
-            "name": f"{kind}-{number}",
-            "group": None,
-            "miner": None,
-            "miner_role": None,
-            "tasks": list(slot.tasks),
-            "cpus": slot.cpus,
-            "bundles": [slot.cpus] if "PC1" in slot.tasks else [],
-            "producers": slot.producers,
-            "numa_node": slot.node,
-            "gpus": [slot.gpu.pci] if slot.gpu else [],
-            "gpu_uuids": [slot.gpu.uuid] if slot.gpu and slot.gpu.uuid else [],
-            "memory_bytes": slot.memory_bytes,
-            "concurrency": dict.fromkeys(slot.tasks, 1),
-            "scratch": {"path": None, "bytes": each,
-                        "sectors": None if each is None else each // fig.peak_bytes} if seals else None,
-            "port": port + index,
-            "why": why,
-            "environment": environment(slot, has_gpu),
-            "flags": lotus_flags(slot.tasks),
-            "resources": resources(slot, fig),
-        })  # fmt: skip
+        found.append(
+            {
+                "name": f"{kind}-{number}",
+                "group": None,
+                "miner": None,
+                "miner_role": None,
+                "tasks": list(slot.tasks),
+                "cpus": slot.cpus,
+                "bundles": [slot.cpus] if "PC1" in slot.tasks else [],
+                "producers": slot.producers,
+                "numa_node": slot.node,
+                "gpus": [slot.gpu.pci] if slot.gpu else [],
+                "gpu_uuids": [],
+                "memory_bytes": slot.memory_bytes,
+                "concurrency": dict.fromkeys(slot.tasks, 1),
+                "scratch": {"path": None, "bytes": each, "sectors": None if each is None else each // fig.peak_bytes}
+                if seals
+                else None,
+                "port": port + index,
+                "why": why,
+                "environment": environment(slot, has_gpu),
+                "flags": lotus_flags(slot.tasks),
+                "resources": resources(slot, fig),
+            }
+        )
     return found
 
 
@@ -201,6 +321,11 @@ def _host_slice(
             worker["scratch"] = {**worker["scratch"], "path": host.scratch_path}
         if miner is not None:
             worker["miner"], worker["miner_role"] = miner
+        if worker["gpus"] and host.gpu_uuids:
+            uuids = [host.gpu_uuids[pci] for pci in worker["gpus"] if pci in host.gpu_uuids]
+            worker["gpu_uuids"] = uuids
+            if uuids and "CUDA_VISIBLE_DEVICES" in worker["environment"]:
+                worker["environment"] = {**worker["environment"], "CUDA_VISIBLE_DEVICES": ",".join(uuids)}
         workers.append(worker)
     paths = []
     if any(w["scratch"] is not None for w in workers):
@@ -224,21 +349,36 @@ def _host_slice(
 # Groups and miners
 
 
+def _seals(report: HostReport, host: Host) -> bool:
+    """Whether a host belongs into a group: it does PC1 or PC2, or somebody has put it into one."""
+    return bool(report.workers["PC1"] or report.workers["PC2"] or (host.group and host.tasks != {"C2"}))
+
+
+def _member(host: Host, report: HostReport, share: float, pin: str | None) -> Member:
+    """A host as grouping sees it: `share` of the day of workers that do PC2 and C2 counts for PC2."""
+    supply = report.supply
+    return Member(host.name, supply.pc1, supply.pc2 + share * supply.both_pc2, host.rack, host.switch, pin)
+
+
 def _pin(doc: Document, host: Host, errors: list[Error]) -> str | None:
     if host.group is None:
         return None
     if doc.groups and host.group not in doc.groups:
         near = difflib.get_close_matches(host.group, doc.groups, n=1, cutoff=0.3)
-        errors.append({
-            "path": f"hosts.{host.name}.group", "value": host.group, "problem": "is not one of sealing_groups",
-            "remedy": near[0] if near else f"one of {', '.join(sorted(doc.groups))}",
-        })  # fmt: skip
+        errors.append(
+            {
+                "path": f"hosts.{host.name}.group",
+                "value": host.group,
+                "problem": "is not one of sealing_groups",
+                "remedy": near[0] if near else f"one of {', '.join(sorted(doc.groups))}",
+            }
+        )
         return near[0] if near else None
     return host.group
 
 
 def _current_groups(doc: Document) -> dict[str, str]:
-    groups = doc.current.get("groups") or {}
+    groups: Mapping[str, Any] = doc.current.get("groups") or {}
     return {
         str(host): str(name)
         for name, group in groups.items()
@@ -259,44 +399,60 @@ def _without_broken(keep: dict[str, str], members: list[Member]) -> dict[str, st
     return {host: group for host, group in keep.items() if able[group] == {"PC1", "PC2"}}
 
 
-def _judge_groups(doc: Document, groups: list[Group], errors: list[Error], warnings: list[str]) -> None:
+def _judge_groups(
+    doc: Document, groups: list[Group], reports: Mapping[str, HostReport], errors: list[Error], warnings: list[str]
+) -> None:
     for group in groups:
+        done = {task for name in group.hosts for task in ("PC1", "PC2") if reports[name].workers[task]}
         if not group.hosts:
             warnings.append(f"group {group.name} has no worker host")
-        elif not group.pc2:
-            errors.append({
-                "path": f"groups.{group.name}", "value": ", ".join(sorted(group.hosts)),
-                "problem": "has PC1 but no PC2: its sectors would wait in PreCommit2 for ever",
-                "remedy": "add a pc2_worker host to the group"
-                          + ("" if doc.settings.allow_regroup else ", or sealing_allow_regroup: true after a drain"),
-            })  # fmt: skip
-        elif not group.pc1:
+        elif "PC2" not in done:
+            regroup = "" if doc.settings.allow_regroup else ", or sealing_allow_regroup: true after a drain"
+            errors.append(
+                {
+                    "path": f"groups.{group.name}",
+                    "value": ", ".join(sorted(group.hosts)),
+                    "problem": "has PC1 but no PC2: its sectors would wait in PreCommit2 for ever",
+                    "remedy": f"add a pc2_worker host to the group{regroup}",
+                }
+            )
+        elif "PC1" not in done:
             warnings.append(f"group {group.name} has PC2 but no PC1: {', '.join(sorted(group.hosts))} stay idle")
 
 
-Owner = tuple[str, str]
-"""Inventory host and role (seal or deal) of a sealing miner."""
-
-
 def _sealing_miners(doc: Document, errors: list[Error]) -> list[Owner]:
-    found = [(h.name, role) for h in doc.hosts.values() for role in ("seal", "deal") if role in h.miner_roles]
+    found: list[Owner] = [
+        (h.name, role) for h in doc.hosts.values() for role in ("seal", "deal") if role in h.miner_roles
+    ]
     works = any(h.tasks for h in doc.hosts.values())
     if works and not found:
-        errors.append({
-            "path": "hosts", "value": None, "problem": "workers but no seal miner to serve",
-            "remedy": "put one host into the group seal_miner",
-        })  # fmt: skip
+        errors.append(
+            {
+                "path": "hosts",
+                "value": None,
+                "problem": "workers but no seal miner to serve",
+                "remedy": "put one host into the group seal_miner",
+            }
+        )
     deals = [name for name, role in found if role == "deal"]
     if len(deals) > 1:
-        errors.append({
-            "path": "deal_miner", "value": ", ".join(deals), "problem": "more than one deal miner",
-            "remedy": f"keep {deals[0]} in deal_miner and put the others into seal_miner",
-        })  # fmt: skip
+        errors.append(
+            {
+                "path": "deal_miner",
+                "value": ", ".join(deals),
+                "problem": "more than one deal miner",
+                "remedy": f"keep {deals[0]} in deal_miner and put the others into seal_miner",
+            }
+        )
     if not deals and doc.settings.deal_share:
-        errors.append({
-            "path": "settings.deal_share", "value": doc.settings.deal_share,
-            "problem": "a share for the deal miner, but no deal_miner host", "remedy": "sealing_deal_share: 0",
-        })  # fmt: skip
+        errors.append(
+            {
+                "path": "settings.deal_share",
+                "value": doc.settings.deal_share,
+                "problem": "a share for the deal miner, but no deal_miner host",
+                "remedy": "sealing_deal_share: 0",
+            }
+        )
     return found
 
 
@@ -314,11 +470,14 @@ def _assign_groups(doc: Document, groups: list[Group], miners: list[Owner], erro
                 fixed[group.name] = owners[0]
             else:
                 near = difflib.get_close_matches(declared, by_name, n=1, cutoff=0.3)
-                errors.append({
-                    "path": f"groups.{group.name}.miner", "value": declared,
-                    "problem": "is not a seal or deal miner of the inventory",
-                    "remedy": near[0] if near else f"one of {', '.join(sorted(by_name)) or 'the seal_miner hosts'}",
-                })  # fmt: skip
+                errors.append(
+                    {
+                        "path": f"groups.{group.name}.miner",
+                        "value": declared,
+                        "problem": "is not a seal or deal miner of the inventory",
+                        "remedy": near[0] if near else f"one of {', '.join(sorted(by_name)) or 'the seal_miner hosts'}",
+                    }
+                )
             continue
         was = old.get(group.name)
         if isinstance(was, Mapping) and (was.get("miner"), was.get("miner_role", "seal")) in miners:
@@ -339,7 +498,11 @@ def _key(owner: Owner) -> str:
 
 
 def _assign_pool(
-    doc: Document, pool: list[str], profiles: dict[str, _Profile], groups: list[Group], miner_of_group: dict[str, Owner]
+    doc: Document,
+    pool: list[str],
+    reports: Mapping[str, HostReport],
+    groups: list[Group],
+    miner_of_group: dict[str, Owner],
 ) -> dict[str, Owner]:
     """C2 hosts serve one miner each, shared out as the groups' throughput is."""
     shares: dict[str, float] = {}
@@ -358,14 +521,14 @@ def _assign_pool(
         owner_key = f"{workers[0].get('miner')}/{workers[0].get('miner_role', 'seal')}"
         if owner_key in shares:
             fixed[name] = owner_key
-    weights = {name: sum(s.per_day("C2") for s in profiles[name].stages) for name in pool}
+    weights = {name: reports[name].supply.c2 for name in pool}
     return {name: owner_of[key] for name, key in share_out(weights, shares, fixed).items()}
 
 
 def _moves(doc: Document, group_of: dict[str, str], miner_of_group: dict[str, Owner]) -> list[dict[str, Any]]:
     """Hosts that may hold sectors and would leave their group, or whose group would change its miner."""
     found = []
-    old = doc.current.get("groups") or {}
+    old: Mapping[str, Any] = doc.current.get("groups") or {}
     before = _current_groups(doc)
     for host in sorted(before):
         was, now = before[host], group_of.get(host)
@@ -389,15 +552,16 @@ def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner
     for host in doc.hosts.values():
         if not host.miner_roles:
             continue
-        instances = {}
+        instances: dict[str, dict[str, Any]] = {}
         for role in host.miner_roles:
             owner = (host.name, role)
             instances[role] = {
                 "groups": sorted(g for g, m in miner_of_group.items() if m == owner),
                 "sector_numbers": ranges.get(owner),
                 "reserve": {f"{r}-{n}": numbers for (n, r), numbers in sorted(ranges.items()) if (n, r) != owner}
-                if owner in ranges else {},
-            }  # fmt: skip
+                if owner in ranges
+                else {},
+            }
         seals = [i for i in instances.values() if i["sector_numbers"]]
         found[host.name] = {
             "roles": list(host.miner_roles),
@@ -431,6 +595,3 @@ def _sector_ranges(doc: Document, sealing: list[Owner]) -> dict[Owner, str]:
             found[owner] = f"{start}-{last}"
             start = last + 1
     return found
-
-
-__all__ = ["plan", "sectors_text"]

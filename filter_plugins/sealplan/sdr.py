@@ -120,18 +120,35 @@ def judge_pc1(
         seen = sdr_core_units(topology, cpus if cgroup_cpuset else None, cpus, worker["producers"])
         at_once = worker["concurrency"]["PC1"]
         if seen.panics:
-            errors.append(_error(path, worker, "its first PC1 would panic: its cores do not divide evenly over their "
-                                 "L3 caches", "give it cores of one L3 (another sealing_sdr_producers)"))  # fmt: skip
+            errors.append(
+                _error(
+                    path,
+                    worker,
+                    "its first PC1 would panic: its cores do not divide evenly over their L3 caches",
+                    "give it cores of one L3 (another sealing_sdr_producers)",
+                )
+            )
         elif at_once > 1 and len(seen.units) < at_once:
-            errors.append(_error(path, worker, f"{at_once} PC1 at once but {len(seen.units)} core units: "
-                                 f"{at_once - len(seen.units)} would run unpinned beside another",
-                                 "one worker process per PC1 bundle"))  # fmt: skip
+            errors.append(
+                _error(
+                    path,
+                    worker,
+                    f"{at_once} PC1 at once but {len(seen.units)} core units: "
+                    f"{at_once - len(seen.units)} would run unpinned beside another",
+                    "one worker process per PC1 bundle",
+                )
+            )
         for cpu in (c for unit in seen.cpus for c in unit):
             other = taken.get(cpu) or owner.get(cpu)
             if other is None or other != worker["name"]:
-                errors.append(_error(path, worker, f"its PC1 would run on CPU {cpu}, which "
-                                     f"{'belongs to ' + other if other else 'is not its own'}",
-                                     "bind it with a cgroup cpuset of its own bundle"))  # fmt: skip
+                errors.append(
+                    _error(
+                        path,
+                        worker,
+                        f"its PC1 would run on CPU {cpu}, which {'belongs to ' + other if other else 'is not its own'}",
+                        "bind it with a cgroup cpuset of its own bundle",
+                    )
+                )
             taken[cpu] = worker["name"]
     return errors
 

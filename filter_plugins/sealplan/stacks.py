@@ -39,7 +39,7 @@ def environment(slot: Slot, host_has_gpu: bool) -> dict[str, str]:
         return env
     if slot.gpu.vendor == NVIDIA or slot.gpu.vendor is None:
         env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        env["CUDA_VISIBLE_DEVICES"] = slot.gpu.uuid or str(slot.gpu.index)
+        env["CUDA_VISIBLE_DEVICES"] = str(slot.gpu.index)
     else:
         env["GPU_DEVICE_ORDINAL"] = str(slot.gpu.index)
         env["FIL_PROOFS_GPU_FRAMEWORK"] = "opencl"

@@ -37,7 +37,6 @@ class Gpu:
     """One GPU; `nodes` are the NUMA nodes it is near, empty where nobody says."""
 
     pci: str
-    uuid: str | None
     name: str | None
     vendor: str | None
     memory_bytes: int | None
@@ -119,9 +118,8 @@ def read_machine(hardware: Mapping[str, Any]) -> Machine:
         if vendor is not None and vendor not in SEALING_VENDORS:
             continue
         gpus.append(
-            Gpu(gpu["pci"], gpu.get("uuid"), gpu.get("name"), vendor, gpu_memory_bytes(gpu),
-                tuple(n for n in near if n in nodes), index)
-        )  # fmt: skip
+            Gpu(gpu["pci"], gpu.get("name"), vendor, gpu_memory_bytes(gpu), tuple(n for n in near if n in nodes), index)
+        )
 
     rates = [d["rate_bits_per_sec"] for d in hardware.get("rdma") or () if d.get("rate_bits_per_sec")]
     distance = hardware.get("numa_distances") or {}
