@@ -71,7 +71,7 @@ def unit_problems(result: Mapping[str, Any], host: str, playbook: str) -> list[s
     ]
 
 
-def miner_units(host: str, roles: Sequence[str], unit_dir: str = "/etc/systemd/system") -> list[dict[str, Any]]:
+def miner_units(roles: Sequence[str], unit_dir: str = "/etc/systemd/system") -> list[dict[str, Any]]:
     """Units a miner host must have, as the option `units` of module unit_set."""
     names = [f"lotus-miner-{role}.service" for role in roles]
     names += [f"lotus-miner-redeclare-{role}.timer" for role in roles if role in PROOF_ROLES]

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from test_file_set import load
+
+from tests.unit.test_file_set import load
 
 unit_set = load("unit_set")
 
