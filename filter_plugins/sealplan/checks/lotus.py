@@ -47,10 +47,11 @@ def _check_archive(host: str, key: str, archive: Any) -> Iterator[Problem]:
         return
     fields = archive if isinstance(archive, Mapping) else {}
     url, checksum = str(fields.get("url") or ""), str(fields.get("sha256") or "")
-    if not url or PLACEHOLDER.search(url):
+    named = bool(url) and not PLACEHOLDER.search(url)
+    if not named:
         remedy = "url: with a URL or a path on this machine"
         yield problem(host, f"{where}.url", url or "(empty)", "names no archive", remedy)
-    remedy = f"sha256: the output of sha256sum for {url or 'it'}"
+    remedy = f"sha256: the output of sha256sum for {url if named else 'it'}"
     if not checksum or PLACEHOLDER.search(checksum):
         text = "is missing: a changed archive would be installed unseen"
         yield problem(host, f"{where}.sha256", checksum or "(empty)", text, remedy)
