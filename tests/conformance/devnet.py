@@ -234,8 +234,9 @@ class Miner:
         return until(f"sector {sector} of {self.name} to be {' or '.join(states)}", probe, limit_sec)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Every job of every worker, from WorkerJobs."""
-        return [job for jobs in (self.rpc.call("WorkerJobs") or {}).values() for job in jobs or []]
+        """Every job of WorkerJobs, with the id of its worker added."""
+        listed = self.rpc.call("WorkerJobs") or {}
+        return [job | {"Worker": worker} for worker, jobs in listed.items() for job in jobs or []]
 
     def jobs_of(self, sector: int, task: str = "") -> list[dict[str, Any]]:
         return [job for job in self.jobs() if job["Sector"]["Number"] == sector and job["Task"].endswith(task)]

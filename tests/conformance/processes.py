@@ -12,6 +12,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 POLL_SEC = 0.25
+# Also when the test run itself is killed and no finaliser runs.
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 def until(what: str, probe: Callable[[], T | None], limit_sec: float, poll_sec: float = POLL_SEC) -> T:
@@ -168,7 +170,7 @@ class Runner:
         out, err = logs / f"{name}.{number}.out", logs / f"{name}.{number}.err"
         with out.open("wb") as stdout, err.open("wb") as stderr:
             popen = subprocess.Popen(
-                [*prefix, str(self.binaries / program), *arguments],
+                [*DIE_WITH_PARENT, *prefix, str(self.binaries / program), *arguments],
                 env=self.environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

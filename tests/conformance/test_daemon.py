@@ -47,6 +47,12 @@ def test_file_modes(chain: Daemon) -> None:
     assert mode(chain.repo / "config.toml") == "0644"
 
 
+def test_each_api_has_its_own_version(chain: Daemon) -> None:
+    for path, number in (("v0", 0x010500), ("v1", 0x020300)):
+        answer = chain.rpc.call("Version", version=path)
+        assert (answer["Version"], answer["APIVersion"]) == ("1.36.2+2k+git.c6f4d024", number)
+
+
 def test_version_command_with_a_daemon(chain: Daemon) -> None:
     assert "Daemon:  1.36.2+2k+git.c6f4d024+api1.5.0" in chain.cli("version").stdout
 
@@ -109,7 +115,7 @@ def test_read_token_may_not_create_tokens(chain: Daemon) -> None:
 def test_snapshot_import_ends_well_and_repeats(devnet: Devnet, genesis: Genesis, chain: Daemon, winning: Miner) -> None:
     snapshot = devnet.root / "snapshot.car"
     height = chain.height()
-    chain.cli("chain", "export", str(snapshot))
+    chain.cli("chain", "export", "--recent-stateroots=901", str(snapshot))
     daemon = devnet.daemon("imported")
     daemon.configure()
     flags = ("--import-snapshot", str(snapshot), "--halt-after-import")

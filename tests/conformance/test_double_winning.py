@@ -4,7 +4,7 @@ from tests.conformance.conftest import Miners
 from tests.conformance.devnet import MESSAGE_SEC, ONLY_WINNING, STORAGE_OFF, Daemon
 from tests.conformance.processes import until
 
-ALARM = "<!!> SLASH FILTER DETECTED FAULT due to witness/blocks"
+ALARM = "<!!> SLASH FILTER DETECTED FAULT due to "
 
 
 def test_second_winning_process_on_one_daemon_is_caught(chain: Daemon, miners: Miners) -> None:

@@ -189,6 +189,11 @@ def test_unknown_method(miners: Miners) -> None:
     assert error.value.message == "method 'Filecoin.Nonsense' not found"
 
 
+def test_api_reports_the_node_release(miners: Miners) -> None:
+    answer = miners.seal.rpc.call("Version")
+    assert (answer["Version"], answer["APIVersion"]) == ("1.36.2+2k+git.c6f4d024", 0x010500)
+
+
 def test_redeclare_wants_to_know_what(miners: Miners) -> None:
     done = miners.window.cli("storage", "redeclare", check=False)
     assert done.status == 1

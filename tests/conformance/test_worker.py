@@ -136,7 +136,7 @@ def test_taken_port_ends_with_status_0(devnet: Devnet, miners: Miners) -> None:
 def test_token_below_admin_ends_with_status_0(devnet: Devnet, miners: Miners) -> None:
     worker = devnet.worker("write-token", miners.window, "--no-default", "--precommit2")
     worker.prepare([])
-    token = str(miners.window.rpc.call("AuthNew", ["read", "write"]))
+    token = miners.window.cli("auth", "create-token", "--perm", "write").stdout.strip()
     process = worker.launch({"MINER_API_INFO": miners.window.api_info(token)})
     assert process.wait_exit(START_SEC) == 0
     assert "Registering worker failed: missing permission to invoke 'WorkerConnect' (need 'admin')" in process.log()

@@ -10,6 +10,8 @@ from .common import ADDRESS_PREFIX, Json, actor_number, fake_cid
 DEADLINES = 48
 DEADLINE_EPOCHS = 60
 PERIOD_EPOCHS = DEADLINES * DEADLINE_EPOCHS
+# Where the genesis puts t01000: deadline 0, with the pre-sealed sectors, opens at epoch 658.
+FIRST_PERIOD_EPOCH = -2222
 CHALLENGE_LOOKBACK_EPOCHS = 20
 PARTITION_SECTORS = 2
 PRE_COMMIT_CHALLENGE_EPOCHS = 10
@@ -78,12 +80,12 @@ class Miner:
 
 
 def deadline_index(height: int) -> int:
-    return height % PERIOD_EPOCHS // DEADLINE_EPOCHS
+    return (height - FIRST_PERIOD_EPOCH) % PERIOD_EPOCHS // DEADLINE_EPOCHS
 
 
 def deadline_info(height: int) -> Json:
     """dline.Info of the deadline the height lies in."""
-    period = height - height % PERIOD_EPOCHS
+    period = height - (height - FIRST_PERIOD_EPOCH) % PERIOD_EPOCHS
     index = deadline_index(height)
     opened = period + index * DEADLINE_EPOCHS
     return {
@@ -190,7 +192,7 @@ class Chain:
         if miner:
             miner.balance += 5 * ATTO
         for epoch in range(previous + 1, height + 1):
-            if epoch % DEADLINE_EPOCHS == 0:
+            if (epoch - FIRST_PERIOD_EPOCH) % DEADLINE_EPOCHS == 0:
                 self._close_deadline(deadline_index(epoch - 1))
 
     def _close_deadline(self, deadline: int) -> None:

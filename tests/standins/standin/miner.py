@@ -91,7 +91,9 @@ class Miner:
         self.head_changed = threading.Condition()
         self.index = MemIndex()
         self.started = time.time()
-        self.sched = Scheduler(self.config.text("Storage.Assigner"), self._track)
+        self.sched = Scheduler(
+            self.config.text("Storage.Assigner"), self._track, self.meta.setdefault("work_hosts", {})
+        )
         self.winning = not self.config.on("Subsystems.DisableWinningPoSt")
         self.window = not self.config.on("Subsystems.DisableWindowPoSt")
         self.f3 = os.environ.get("LOTUS_DISABLE_F3_SUBSYSTEM", "") in ("", "0", "false", "no")

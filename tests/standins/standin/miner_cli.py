@@ -434,7 +434,9 @@ def list_workers(call: Call, _sealing: bool) -> None:
 def _sealing_jobs(call: Call) -> None:
     from .tasks import short_name
 
-    jobs = miner(call).call("WorkerJobs")
+    api = miner(call)
+    jobs = api.call("WorkerJobs")
+    hosts = {worker: stats["Info"]["Hostname"] for worker, stats in api.call("WorkerStats").items()}
     rows = [["ID", "Sector", "Worker", "Hostname", "Task", "State", "Time"]]
     lines = [(w, j) for w, js in jobs.items() for j in js]
     for worker, job in sorted(lines, key=lambda line: (line[1]["RunWait"], line[1]["Start"])):
@@ -447,7 +449,7 @@ def _sealing_jobs(call: Call) -> None:
                 job["ID"]["ID"].replace("-", "")[:8],
                 str(job["Sector"]["Number"]),
                 worker.replace("-", "")[:8],
-                job["Hostname"],
+                hosts.get(worker) or job.get("Hostname", ""),
                 short_name(job["Task"]),
                 state,
                 duration_text(max(0, time.time() - began)),

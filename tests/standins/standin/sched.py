@@ -15,6 +15,8 @@ from .tasks import order, task_type
 
 Selector = Callable[["Worker"], tuple[bool, bool]]
 PRIORITY_DEFAULT = 1024
+RET_WAIT = -1
+NO_WORKER = "00000000-0000-0000-0000-000000000000"
 
 
 class TaskError(CommandError):
@@ -113,9 +115,11 @@ class Request:
 class Scheduler:
     """Tasks wait until an event makes the scheduler look: a new task, a worker, a finished task, or force-sched."""
 
-    def __init__(self, assigner: str, track: Callable[[str, str | None], None]) -> None:
+    def __init__(self, assigner: str, track: Callable[[str, str | None], None], hosts: dict[str, str]) -> None:
         self.assigner = assigner
         self.track = track
+        self.hosts = hosts  # call to the host name of its worker; kept by the miner over restarts
+        self.waiting: dict[str, Job] = {}
         self.lock = threading.RLock()
         self.workers: dict[str, Worker] = {}
         self.queue: list[Request] = []
@@ -147,9 +151,12 @@ class Scheduler:
         """Place a task and wait for its result (TaskError). `known_call`: an earlier process started it."""
         key = f"{task}-{sector['Number']}"
         if known_call:
+            self.waiting[known_call] = Job(known_call, sector, task, RET_WAIT, time.time())
             try:
                 return self._await(known_call)
             finally:
+                del self.waiting[known_call]
+                self.hosts.pop(known_call, None)
                 self.track(key, None)
         request = Request(str(uuid.uuid4()), sector, task, select, prepare or [], arguments, work_key=key)
         with self.lock:
@@ -190,10 +197,12 @@ class Scheduler:
             if request.prepare:
                 self._call(worker, str(uuid.uuid4()), "FETCH", request.sector, {"kinds": request.prepare})
             job.state = 0
+            self.hosts[job.call] = worker.info["Hostname"]
             self.track(request.work_key, job.call)
             request.result = self._call(worker, job.call, request.task, request.sector, request.arguments)
         except CommandError as error:
             request.error = error
+        self.hosts.pop(job.call, None)
         self.track(request.work_key, None)
         with self.lock:
             worker.jobs.pop(job.call, None)
@@ -275,23 +284,26 @@ class Scheduler:
             return out
 
     def jobs(self) -> Json:
+        """Jobs by worker id. Those given out before the miner's restart stand under id zero and name their host."""
         from .common import rfc3339
 
+        def entry(job: Job) -> Json:
+            return {
+                "ID": {"Sector": job.sector, "ID": job.call},
+                "Sector": job.sector,
+                "Task": task_type(job.task),
+                "RunWait": job.state,
+                "Start": rfc3339(job.start),
+            }
+
+        def in_order(jobs: dict[str, Job]) -> list[Job]:
+            return sorted(jobs.values(), key=lambda job: job.start)
+
         with self.lock:
-            out = {}
-            for worker in self.workers.values():
-                if worker.jobs:
-                    out[worker.id] = [
-                        {
-                            "ID": {"Sector": j.sector, "ID": j.call},
-                            "Sector": j.sector,
-                            "Task": task_type(j.task),
-                            "RunWait": j.state,
-                            "Start": rfc3339(j.start),
-                            "Hostname": worker.info["Hostname"],
-                        }
-                        for j in sorted(worker.jobs.values(), key=lambda j: j.start)
-                    ]
+            out = {w.id: [entry(job) for job in in_order(w.jobs)] for w in self.workers.values() if w.jobs}
+            if self.waiting:
+                waiting = in_order(self.waiting)
+                out[NO_WORKER] = [entry(job) | {"Hostname": self.hosts.get(job.call, "")} for job in waiting]
             return out
 
     def diag(self, force: bool) -> Json:
