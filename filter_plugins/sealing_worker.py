@@ -158,7 +158,7 @@ def drop_in(worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]], host:
 
 def _why(worker: Mapping[str, Any]) -> list[str]:
     why = worker.get("why") or []
-    return [why] if isinstance(why, str) else [str(reason) for reason in why]
+    return why.splitlines() if isinstance(why, str) else [str(reason) for reason in why]
 
 
 def _listen(worker: Mapping[str, Any], host: Host) -> str:
@@ -237,6 +237,7 @@ def worker_units(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> li
             {
                 "name": unit_name(worker),
                 "files": [
+                    f"{host.install_root}/current",
                     f"{host.unit_dir}/lotus-worker@.service",
                     f"{_drop_in_dir(worker, host)}/sealyard.conf",
                     _environment_file(worker, host),

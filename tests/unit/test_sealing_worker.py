@@ -142,7 +142,7 @@ def test_a_unit_restarts_for_its_own_files_only() -> None:
     # Lotus rewrites storage.json at every start.
     assert not any(path.endswith("storage.json") for path in pc1["files"])
     shared = set(pc1["files"]) & set(c2["files"])
-    assert shared == {"/etc/systemd/system/lotus-worker@.service"}
+    assert shared == {"/opt/lotus/current", "/etc/systemd/system/lotus-worker@.service"}
 
 
 def test_api_infos_need_both_files() -> None:
