@@ -7,6 +7,7 @@ both in the form of Ansible's role argument specification.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,12 +51,14 @@ class Finding:
     remedy: str
 
 
+@functools.cache
 def cluster_options() -> Options:
     """Return the options of the cluster-wide variables."""
     loaded = yaml.safe_load((Path(__file__).parent / "cluster_variables.yml").read_text(encoding="utf-8"))
     return dict(loaded)
 
 
+@functools.cache
 def role_options(roles_dir: Path) -> dict[str, Options]:
     """Return every role's options by role name, from `roles_dir`/ROLE/meta/argument_specs.yml."""
     found: dict[str, Options] = {}
