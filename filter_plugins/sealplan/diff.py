@@ -92,8 +92,8 @@ def text(change: Mapping[str, Any]) -> list[str]:
         return [*lines, "nothing was applied yet: everything is new"]
     hosts, groups = change["hosts"], change["groups"]
     for words, names in (
-        ("leave the cluster", hosts["removed"]),
-        ("are new", hosts["added"]),
+        ("gone", hosts["removed"]),
+        ("new", hosts["added"]),
     ):
         if names:
             lines.append(f"{plural(len(names), 'worker host')} {words}: {names_text(names)}")

@@ -611,8 +611,9 @@ def simulate(
     document: Mapping[str, Any],
     load: Load | None = None,
     default_tasks: Mapping[str, Sequence[str]] | None = None,
+    names: Sequence[str] = COLUMNS,
 ) -> list[Result]:
-    """Return the columns: the plan, Lotus default, Lotus 2020.
+    """Return the columns of `names`: the plan, Lotus default, Lotus 2020.
 
     `document` is the planner's input (model.py). `default_tasks` names the tasks a host's worker had under the default
     scheduler, where that is not everything its inventory groups allow. Without `load` all are saturated.
@@ -622,7 +623,7 @@ def simulate(
     slots = sum("PC1" in w["tasks"] for h in plan["hosts"].values() for w in h["workers"])
     full_speed = _full_speed(document)
     columns = []
-    for name in COLUMNS:
+    for name in names:
         env = simpy.Environment()
         world = _World(env, fig, load, _machines(env, plan, document))
         world.group_of = {h: g for g, v in plan["groups"].items() for h in v["hosts"]}

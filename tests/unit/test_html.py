@@ -100,9 +100,8 @@ def test_page_says_what_the_plan_says() -> None:
 
 
 def test_every_core_is_drawn_once_with_its_worker() -> None:
-    hosts = {
-        name: {"roles": ["pc1_worker", "pc2_worker", "c2_worker"], "hardware": t} for name, t in TOPOLOGIES.items()
-    }
+    roles = ["pc1_worker", "pc2_worker", "c2_worker"]
+    hosts: dict[str, dict[str, Any]] = {name: {"roles": roles, "hardware": t} for name, t in TOPOLOGIES.items()}
     for name, host in hosts.items():
         plan_, hardware = fleet({name: host}, scratch_bytes=16 * 10**12)
         slice_ = plan_["hosts"][name]
