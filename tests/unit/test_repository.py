@@ -184,6 +184,18 @@ def test_every_playbook_is_in_the_readme() -> None:
     assert not [path.name for path in PLAYBOOKS if path.name not in readme]
 
 
+def test_every_dependency_has_a_reason_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    chosen = [
+        line.replace("==", " ")
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in (ROOT / name).read_text(encoding="utf-8").partition("# Needed by")[0].splitlines()
+        if "==" in line
+    ]
+    assert chosen
+    assert not [package for package in chosen if package not in readme]
+
+
 def test_every_vault_example_holds_only_placeholders() -> None:
     """An example that looks like a secret would be taken for one, and preflight would let it pass."""
     for path in ROOT.glob("inventories/*/group_vars/all/vault.yml.example"):
