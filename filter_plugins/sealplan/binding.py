@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sealplan.cpulist import format_cpus
 from sealplan.facts import DAY_SEC, GIB, Figures, model
-from sealplan.modes import Mode, Shape, Supply, scratch_pc2_per_day, scratch_slots
+from sealplan.modes import Mode, Shape, Supply, capped, scratch_pc2_per_day, scratch_slots
 from sealplan.topology import Core, Domain, Gpu, Machine
 
 LARGEST_BUNDLE = 4
@@ -265,7 +265,7 @@ def _why_unused(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, 
     used = sum(_engine_bytes(figures, kind) for kind in mode.kinds())
     if machine.memory_bytes is not None and used + least > machine.memory_bytes - _system_bytes(machine.memory_bytes):
         return "the host lacks memory for them"
-    return "PC1 makes more of their cores and memory"
+    return "PC1 makes more of their cores and memory" if "PC1" in wanted.tasks else "the host lacks memory for them"
 
 
 def _gpu_why(gpu: Gpu, node: int | None) -> str:
@@ -585,10 +585,8 @@ def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout) -
     slots = sum("PC1" in slot.tasks for slot in layout.slots)
     most = scratch_pc2_per_day(figures, wanted.scratch_bytes, slots)
     if pc2 + both_pc2 > most:
-        scale = most / (pc2 + both_pc2)
-        pc2, both_pc2 = pc2 * scale, both_pc2 * scale
         layout.bound_by["PC2"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB"
-    layout.supply = Supply(pc1, pc2, c2, both_pc2, both_c2)
+    layout.supply = capped(Supply(pc1, pc2, c2, both_pc2, both_c2), most)
     if "PC1" in wanted.tasks and machine.sha_extensions is False and not figures.small:
         layout.warnings.append(
             f"{machine.cpu_model} has no SHA extensions: PC1 takes "

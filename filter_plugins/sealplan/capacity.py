@@ -49,13 +49,15 @@ def miner_throughput(supplies: Mapping[str, Supply], c2: float) -> tuple[float, 
     if c2 <= done:
         scale = c2 / done if done else 0.0
         return c2 if done else 0.0, {name: rate * scale for name, rate in rates.items()}
-    flexible = sorted(
-        (s.both_c2 / s.both_pc2, name) for name, s in supplies.items() if s.both_pc2 and s.pc1 > rates[name]
-    )
-    for cost, name in flexible:
-        supply = supplies[name]
-        more = min(supply.pc1 - rates[name], supply.both_pc2, (c2 - done) / (1 + cost))
-        rates[name] += more
+    by_cost: dict[float, list[str]] = {}
+    for name, supply in supplies.items():
+        if supply.both_pc2 and supply.pc1 > rates[name]:
+            by_cost.setdefault(round(supply.both_c2 / supply.both_pc2, 6), []).append(name)
+    for cost, names in sorted(by_cost.items()):
+        wish = {name: min(supplies[name].pc1 - rates[name], supplies[name].both_pc2) for name in names}
+        more = min(sum(wish.values()), (c2 - done) / (1 + cost))
+        for name in names:
+            rates[name] += wish[name] * more / sum(wish.values())
         done += more
         c2 -= cost * more
     return done, rates

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sealplan.cpulist import format_cpus, parse_cpus
+
 GIB = 1 << 30
 
 
@@ -64,39 +66,57 @@ def explain(plan: Mapping[str, Any]) -> str:
             ["group", "miner", "hosts", "PC1/day", "PC2/day", "sectors/day", "bound by", "between hosts/day"], rows
         )
         lines.append("")
-    rows = []
+    alike: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     for host, slice_ in sorted(plan["hosts"].items()):
-        for worker in slice_["workers"]:
-            rows.append(
-                [
-                    host,
-                    worker["name"],
-                    worker["group"] or "-",
-                    worker["miner"] or "-",
-                    " ".join(worker["tasks"]),
-                    worker["cpus"],
-                    "-" if worker["numa_node"] is None else str(worker["numa_node"]),
-                    " ".join(worker["gpus"]) or "-",
-                    f"{worker['memory_bytes'] / GIB:.0f} GiB",
-                    str(worker["port"]),
-                    worker["why"],
-                ]
-            )
+        if slice_["workers"]:
+            alike.setdefault(tuple(_worker_rows(slice_["workers"])), []).append(host)
+    rows = [[_names(hosts) if i == 0 else "", *row] for key, hosts in alike.items() for i, row in enumerate(key)]
     if rows:
-        lines += _table(
-            ["host", "worker", "group", "miner", "tasks", "cpus", "node", "gpu", "memory", "port", "why"], rows
-        )
-        lines.append("")
-    rows = [
-        [
-            host,
-            slice_["reserved_cpus"] or "-",
-            slice_.get("idle_cpus") or "-",
-            capacity["hosts"][host].get("bound_by", "-"),
-        ]
-        for host, slice_ in sorted(plan["hosts"].items())
-        if slice_["workers"]
-    ]
-    if rows:
-        lines += _table(["host", "for the system", "idle", "limit"], rows)
+        header = ["host", "worker", "group", "miner", "tasks", "cpus", "node", "gpu", "memory each", "port", "why"]
+        lines += [*_table(header, rows), ""]
+    limits: dict[tuple[str, ...], list[str]] = {}
+    for host, slice_ in sorted(plan["hosts"].items()):
+        if slice_["workers"]:
+            row = capacity["hosts"].get(host, {})
+            key = (slice_["reserved_cpus"] or "-", slice_.get("idle_cpus") or "-", row.get("bound_by", "-"))
+            limits.setdefault(key, []).append(host)
+    if limits:
+        lines += _table(["host", "CPUs for the system", "idle", "limit"], [[_names(h), *k] for k, h in limits.items()])
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _names(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
+
+
+def _worker_rows(workers: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """One row per worker; PC1 workers that differ in their bundle only share one."""
+    rows: list[tuple[str, ...]] = []
+    kinds: dict[object, list[Mapping[str, Any]]] = {}
+    for worker in workers:
+        single = "PC1" not in worker["tasks"]
+        key = worker["name"] if single else (worker["producers"], worker["numa_node"], worker["memory_bytes"])
+        kinds.setdefault(key, []).append(worker)
+    for same in kinds.values():
+        first, last = same[0], same[-1]
+        cpus = ",".join(worker["cpus"] for worker in same)
+        why = first["why"]
+        if len(same) > 1:
+            cores = first["producers"] + 1
+            inside = "in one L3" if " of L3 " in first["why"] else "inside one node, for want of L3s that hold them"
+            why = f"{len(same)} PC1, each {cores} core{'s' if cores > 1 else ''} {inside}"
+        rows.append(
+            (
+                first["name"] if len(same) == 1 else f"{first['name']} to {last['name'].rsplit('-', 1)[1]}",
+                first["group"] or "-",
+                first["miner"] or "-",
+                " ".join(first["tasks"]),
+                format_cpus(parse_cpus(cpus)),
+                "-" if first["numa_node"] is None else str(first["numa_node"]),
+                " ".join(first["gpus"]) or "-",
+                f"{first['memory_bytes'] / GIB:.0f} GiB",
+                str(first["port"]) if len(same) == 1 else f"{first['port']}-{last['port']}",
+                why,
+            )
+        )
+    return rows

@@ -66,6 +66,16 @@ class Supply:
         )
 
 
+def capped(supply: Supply, pc2_per_day: float) -> Supply:
+    """Return the supply where PC2 can be no more than this: workers doing both have the rest of their day for C2."""
+    if supply.pc2 + supply.both_pc2 <= pc2_per_day:
+        return supply
+    pc2 = min(supply.pc2, pc2_per_day)
+    part = (pc2_per_day - pc2) / supply.both_pc2 if supply.both_pc2 else 0.0
+    c2 = supply.c2 + (1 - part) * supply.both_c2
+    return Supply(supply.pc1, pc2, c2, part * supply.both_pc2, part * supply.both_c2)
+
+
 def throughput(supply: Supply, stages: frozenset[str]) -> float:
     """Return the sectors per day that pass all `stages`; workers doing both split their day where it helps most."""
     bounds = []
@@ -162,7 +172,13 @@ def _gpu_modes(shape: Shape, figures: Figures, whole: bool) -> list[Mode]:
     if whole:
         modes = [mode for mode in modes if mode.does(shape.tasks)] or modes
     fitting = [mode for mode in modes if _fits(shape, figures, mode)]
+    if not with_pc1:  # a GPU that has memory for one more worker does nothing better
+        fitting = [mode for mode in fitting if not any(_more(other, mode) for other in fitting)]
     return fitting or [min(modes, key=lambda m: (not m.does(shape.tasks), _bytes(figures, m), m.engines))]
+
+
+def _more(a: Mode, b: Mode) -> bool:
+    return a != b and a.pc2 >= b.pc2 and a.c2 >= b.c2 and a.both >= b.both
 
 
 def _fits(shape: Shape, figures: Figures, mode: Mode) -> bool:
@@ -229,10 +245,7 @@ def _supply(shape: Shape, mode: Mode, figures: Figures) -> Supply:
         slots = min(slots, mode.pc1_most or slots)
         pc1 = slots * DAY_SEC / shape.pc1_seconds
     most = scratch_pc2_per_day(figures, shape.scratch_bytes, slots)
-    if pc2 + both_pc2 > most:
-        scale = most / (pc2 + both_pc2)
-        pc2, both_pc2 = pc2 * scale, both_pc2 * scale
-    return Supply(pc1, pc2, rates[("C2",)][1], both_pc2, rates[("PC2", "C2")][1])
+    return capped(Supply(pc1, pc2, rates[("C2",)][1], both_pc2, rates[("PC2", "C2")][1]), most)
 
 
 def _held_days(figures: Figures) -> tuple[float, float]:
