@@ -130,7 +130,7 @@ def parse(table: Any, argv: list[str]) -> Call:
         if call.flags.get("help"):
             call.help = True
             return call
-        nested = not path or bool(commands[path].get("subcommands"))
+        nested = not path or _is_group(commands, path)
         if not rest or not nested:
             break
         if rest[0] in ("help", "h"):
@@ -145,7 +145,7 @@ def parse(table: Any, argv: list[str]) -> Call:
         path = candidate
         call.command = path
         rest = _parse_flags(commands[path]["flags"], rest[1:], call)
-    if not path or (commands[path].get("subcommands") and not _acts(path)):
+    if not path or (_is_group(commands, path) and not _acts(path)):
         call.help = True
     call.args = rest
     return call
@@ -153,6 +153,10 @@ def parse(table: Any, argv: list[str]) -> Call:
 
 # Commands that have subcommands and still do something themselves.
 _ACTING = {"daemon", "info", "sectors list", "sectors terminate", "storage list", "init", "wallet market"}
+
+
+def _is_group(commands: Any, path: str) -> bool:
+    return bool(commands[path].get("subcommands")) or any(p.startswith(f"{path} ") for p in commands)
 
 
 def _acts(path: str) -> bool:

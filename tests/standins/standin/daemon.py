@@ -557,6 +557,7 @@ class Daemon:
         add("read", "NodeStatus", self._node_status)
         add("read", "F3IsRunning", lambda: os.environ.get("LOTUS_DISABLE_F3_SUBSYSTEM", "") in ("", "0", "false", "no"))
         add("read", "F3GetManifest", lambda: {"NetworkName": self.chain.genesis["NetworkName"]})
+        add("read", "StandIn.Provers", lambda role: [p for (_, r), p in self.holders.items() if r == role])
         add("sign", "StandIn.F3Participate", self._f3_participate)
         add("read", "StandIn.F3Participants", lambda: sorted({f"{a} {p}" for a, p in self.f3}))
         add("admin", "CreateBackup", self._backup)
