@@ -43,8 +43,8 @@ ORDER = [
     "window_post",
     "double_winning",
 ]
-# Real epochs take 4 s, path heartbeats 10 s, retries of a failed sector a minute; only the stand-ins read these.
-STANDIN_EPOCH_SEC, STANDIN_HEARTBEAT_SEC, STANDIN_RETRY_SEC = 0.15, 2.0, 5.0
+# Real ones: 4, 10, 60, 150 to 320 and 3 seconds. The real programs do not read these.
+STANDIN_SEC = {"BLOCK_DELAY": 0.15, "HEARTBEAT": 2.0, "RETRY": 5.0, "C2": 15.0, "WDP": 0.5}
 # A chain behind the wall clock waits for nothing: blocks come as fast as the machine proves. The first window PoSt is
 # 658 epochs of 4 s away.
 GENESIS_AGE_SEC = 2700
@@ -97,12 +97,8 @@ def runner(request: pytest.FixtureRequest, binaries: Path) -> Iterator[Runner]:
             (params / f"v28-{proof}-merkletree-poseidon_hasher-8-0-0-standin.params").write_text("stand-in\n")
     run = Runner(binaries, params.resolve(), root)
     if standins:
-        run.heartbeat_sec = STANDIN_HEARTBEAT_SEC
-        run.speed = {
-            "STANDIN_BLOCK_DELAY_MS": f"{STANDIN_EPOCH_SEC * 1000:.0f}",
-            "STANDIN_HEARTBEAT_MS": f"{STANDIN_HEARTBEAT_SEC * 1000:.0f}",
-            "STANDIN_RETRY_MS": f"{STANDIN_RETRY_SEC * 1000:.0f}",
-        }
+        run.heartbeat_sec = STANDIN_SEC["HEARTBEAT"]
+        run.speed = {f"STANDIN_{name}_MS": f"{seconds * 1000:.0f}" for name, seconds in STANDIN_SEC.items()}
     try:
         yield run
     finally:

@@ -56,6 +56,17 @@ def path_metadata(
     }
 
 
+def bits(runs: Sequence[int]) -> set[int]:
+    """The numbers in a bit field's JSON form: lengths of alternating runs, unset first."""
+    found: set[int] = set()
+    at = 0
+    for index, length in enumerate(runs):
+        if index % 2:
+            found.update(range(at, at + length))
+        at += length
+    return found
+
+
 @dataclass
 class Daemon:
     """One `lotus daemon`; `host` is its loopback address."""
@@ -136,6 +147,14 @@ class Daemon:
 
     def peers(self) -> list[str]:
         return [peer["ID"] for peer in self.rpc.call("NetPeers") or []]
+
+    def deadline_of(self, sector: int) -> int | None:
+        """The deadline in which the chain expects the sector's proof."""
+        for deadline in range(48):
+            for partition in self.rpc.call("StateMinerPartitions", ACTOR, deadline, []) or []:
+                if sector in bits(partition["AllSectors"]):
+                    return deadline
+        return None
 
     def miner_info(self) -> dict[str, Any]:
         return dict(self.rpc.call("StateMinerInfo", ACTOR, []))

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import Miners
-from tests.conformance.devnet import ACTOR, MESSAGE_SEC, SECTOR_SIZE_BYTES, START_SEC, Devnet, Worker, path_metadata
+from tests.conformance.devnet import (
+    ACTOR,
+    MESSAGE_SEC,
+    SECTOR_SIZE_BYTES,
+    START_SEC,
+    Daemon,
+    Devnet,
+    Worker,
+    path_metadata,
+)
 from tests.conformance.processes import until
 
 TASK_SEC = 120.0
@@ -126,7 +135,7 @@ def test_workers_and_their_tasks_survive_a_miner_restart(miners: Miners, line: L
     registered = [worker.log.count("Worker registered successfully") for worker in workers]
     assert miners.seal.stop() == 0
     miners.seal.start()
-    (job,) = miners.seal.jobs_of(line.sector, "commit/2")
+    job = until("the C2 job", lambda: next(iter(miners.seal.jobs_of(line.sector, "commit/2")), None), START_SEC)
     assert (job["Hostname"], job["RunWait"]) == (line.c2.name, RET_WAIT)
     (row,) = [row for row in miners.seal.cli("sealing", "jobs").stdout.splitlines() if line.c2.name in row]
     assert "ret-wait" in row
@@ -144,6 +153,21 @@ def test_workers_and_their_tasks_survive_a_miner_restart(miners: Miners, line: L
 @pytest.mark.slow
 def test_sector_reaches_proving(miners: Miners, line: Line) -> None:
     miners.seal.wait_state(line.sector, ["Proving"], C2_SEC + MESSAGE_SEC)
+
+
+def test_finished_jobs_vanish(miners: Miners, line: Line) -> None:
+    assert miners.seal.jobs_of(line.sector) == []
+    assert miners.seal.cli("sealing", "jobs").stdout.strip().splitlines()[1:] == []
+
+
+def test_proving_comes_before_active(chain: Daemon, miners: Miners, line: Line) -> None:
+    """The pipeline is done, the chain waits for the sector's first window PoSt."""
+    rows = [row.split() for row in miners.seal.cli("sectors", "list").stdout.splitlines()]
+    assert rows[0][:5] == ["ID", "State", "OnChain", "Active", "Expiration"]
+    (row,) = [row for row in rows[1:] if row[0] == str(line.sector)]
+    assert row[1:4] == ["Proving", "YES", "NO"]
+    # Deadline 0 holds the two pre-sealed sectors, a full partition of this size.
+    assert chain.deadline_of(line.sector) == 1
 
 
 def test_finalize_moved_the_sector_into_the_store(devnet: Devnet, miners: Miners, line: Line) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.conformance.conftest import Miners
-from tests.conformance.devnet import ACTOR, MESSAGE_SEC, Daemon
+from tests.conformance.devnet import ACTOR, MESSAGE_SEC, SECTOR_SIZE_BYTES, Daemon
 from tests.conformance.processes import until
 
 # The first deadline with sectors opens 658 epochs after a 2 KiB devnet's genesis; two busy cores need up to 6 s each.
@@ -34,6 +34,22 @@ def test_attached_sectors_are_proven_on_time(chain: Daemon, miners: Miners) -> N
     assert row[4] == "(0)"
     assert chain.rpc.call("StateMinerFaults", ACTOR, []) == [0]
     assert int(chain.rpc.call("StateMinerPower", ACTOR, [])["MinerPower"]["RawBytePower"]) >= int(power)
+
+
+@pytest.mark.slow
+def test_sector_of_another_miner_gains_power(chain: Daemon, miners: Miners) -> None:
+    """Sealed by the seal miner into the store that the window miner attached and redeclared."""
+    assert 2 in miners.window.stored_sectors()[miners.store_id], "test_sealing.py seals it"
+
+    def power() -> int:
+        return int(chain.rpc.call("StateMinerPower", ACTOR, [])["MinerPower"]["RawBytePower"])
+
+    until("the sector's first window PoSt to count", lambda: power() == 3 * SECTOR_SIZE_BYTES, FIRST_DEADLINE_SEC, 2)
+    assert f"(deadline {chain.deadline_of(2)})" in miners.window.log
+    assert chain.rpc.call("StateMinerFaults", ACTOR, []) == [0]
+    rows = [row.split() for row in miners.seal.cli("sectors", "list").stdout.splitlines()]
+    (row,) = [row for row in rows[1:] if row[0] == "2"]
+    assert row[1:4] == ["Proving", "YES", "YES"]
 
 
 def test_other_miners_leave_it_alone(miners: Miners) -> None:
