@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sealplan.binding import Layout, Slot, Wanted, bind, shape_of
@@ -29,7 +29,7 @@ class _Profile:
     figures: Figures
     workers: list[dict[str, Any]]
     report: HostReport
-    has_gpu: bool
+    split: dict[str, Any]
 
 
 def plan(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,15 +144,15 @@ def _profiles(doc: Document, errors: list[Error]) -> dict[str, _Profile]:
 
 def _kinds(doc: Document) -> list[_Kind]:
     machines: dict[bytes, Machine] = {}
-    kinds: dict[object, _Kind] = {}
-    placed = _current_groups(doc)
+    kinds: dict[tuple[bool, object], _Kind] = {}
+    applied = doc.current.get("hosts") or {}
     for host in doc.hosts.values():
         if not host.tasks or host.hardware is None:
             continue
-        # A host with a given place does all its tasks there; only free ones may leave a task to the rest of the fleet.
-        whole = bool(doc.groups or host.group or host.name in placed)
-        key = (
-            whole,
+        machine = machines.get(host.hardware_key)
+        if machine is None:
+            machine = machines[host.hardware_key] = read_machine(host.hardware)
+        alike = (
             host.hardware_key,
             host.tasks,
             host.reserved_cores,
@@ -161,41 +161,47 @@ def _kinds(doc: Document) -> list[_Kind]:
             tuple(sorted(host.measured_sec.items())),
             host.worker_port,
         )
-        kind = kinds.get(key)
-        if kind is None:
-            machine = machines.get(host.hardware_key)
-            if machine is None:
-                machine = machines[host.hardware_key] = read_machine(host.hardware)
-            fig = figures(doc.settings.sector_size, host.measured_sec)
-            scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
-            wanted = Wanted(
-                host.tasks,
-                host.reserved_cores,
-                host.sdr_producers,
-                scratch,
-                uniform=doc.settings.stack == "lotus_distributed",
-            )
-            modes = [(Mode(), Supply())]
-            if host.tasks & {"PC2", "C2"}:
-                modes = possible_modes(shape_of(machine, wanted, fig), fig, whole)
-            kind = kinds[key] = _Kind(host, [], machine, wanted, fig, modes)
+        fig = figures(doc.settings.sector_size, host.measured_sec)
+        scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
+        wanted = Wanted(
+            host.tasks,
+            host.reserved_cores,
+            host.sdr_producers,
+            scratch,
+            uniform=doc.settings.stack == "lotus_distributed",
+        )
+
+        # A host with a given place does all its tasks there; only free ones may leave a task to the rest of the fleet.
+        before = applied.get(host.name)
+        whole = bool(doc.groups or host.group)
+        kind = _kind(kinds, (whole, alike), host, machine, wanted, fig)
+        if before and not whole and _kept_mode(before, kind.modes) is None:
+            kind = _kind(kinds, (True, alike), host, machine, wanted, fig)
         kind.hosts.append(host.name)
-    return list(kinds.values())
+    return [kind for kind in kinds.values() if kind.hosts]
 
 
-def _kept_mode(slice_: Mapping[str, Any] | None, possible: Sequence[Mode]) -> Mode | None:
-    """The split that a host has in the plan applied last, if it is still one of its choices.
+def _kind(
+    kinds: dict[tuple[bool, object], _Kind],
+    key: tuple[bool, object],
+    host: Host,
+    machine: Machine,
+    wanted: Wanted,
+    fig: Figures,
+) -> _Kind:
+    """Return the kind of this key; `key[0]`: its hosts do every task they are asked for."""
+    if key not in kinds:
+        modes = [(Mode(), Supply())]
+        if wanted.tasks & {"PC2", "C2"}:
+            modes = possible_modes(shape_of(machine, wanted, fig), fig, key[0])
+        kinds[key] = _Kind(host, [], machine, wanted, fig, modes)
+    return kinds[key]
 
-    Without a GPU its share of cores cannot be told from the plan.
-    """
-    workers = (slice_ or {}).get("workers") or ()
-    tasks = [frozenset(w["tasks"]) & {"PC2", "C2"} for w in workers if w.get("gpus")]
-    pc1 = sum("PC1" in w["tasks"] for w in workers)
-    if not tasks:
-        return None
-    has = (tasks.count(frozenset({"PC2"})), tasks.count(frozenset({"C2"})), tasks.count(frozenset({"PC2", "C2"})))
-    same = [mode for mode in possible if (mode.pc2, mode.c2, mode.both) == has]
-    return next((m for m in same if m.pc1_most == pc1), next((m for m in same if m.pc1_most is None), None))
+
+def _kept_mode(before: Mapping[str, Any] | None, possible: Sequence[tuple[Mode, Supply]]) -> Mode | None:
+    """The split that a host has in the plan applied last, if it is still one of its choices."""
+    split = (before or {}).get("split")
+    return next((mode for mode, _ in possible if isinstance(split, Mapping) and asdict(mode) == dict(split)), None)
 
 
 def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
@@ -206,10 +212,9 @@ def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
     open_kinds: list[Kind] = []
     has: dict[str, Mode] = {}
     for kind in kinds:
-        possible = [mode for mode, _ in kind.modes]
         fixed: dict[Mode, int] = {}
         for name in kind.hosts:
-            mode = _kept_mode(applied.get(name), possible) if applied else None
+            mode = _kept_mode(applied.get(name), kind.modes) if applied else None
             if mode is not None:
                 has[name] = mode
                 fixed[mode] = fixed.get(mode, 0) + 1
@@ -255,10 +260,10 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
                 }
             )
     report = HostReport(layout.supply, done, layout.bound_by, left_out)
-    return _Profile(layout, fig, workers, report, has_gpu)
+    return _Profile(layout, fig, workers, report, asdict(mode))
 
 
-def _kind(slot: Slot) -> str:
+def _worker_kind(slot: Slot) -> str:
     proving = [t for t in slot.tasks if t in ("PC2", "C2")]
     if "PC1" in slot.tasks:
         return "all" if proving else "pc1"
@@ -271,7 +276,7 @@ def _workers(layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, p
     pc1 = sum("PC1" in s.tasks for s in layout.slots)
     holders = sum(bool({"PC1", "PC2"} & set(s.tasks)) for s in layout.slots)
     for index, slot in enumerate(layout.slots):
-        kind = _kind(slot)
+        kind = _worker_kind(slot)
         number = numbers.get(kind, 0)
         numbers[kind] = number + 1
         seals = bool({"PC1", "PC2"} & set(slot.tasks))
@@ -338,6 +343,7 @@ def _host_slice(
         "reserved_cpus": format_cpus(cpu for core in profile.layout.reserved for cpu in core.cpus),
         "idle_cpus": format_cpus(cpu for core in profile.layout.idle for cpu in core.cpus),
         "group": group,
+        "split": profile.split,
         "workers": workers,
         "paths": paths,
         "exports": [],
