@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
 
 from . import buildinfo, contract
 from .cli import Call, UsageError, help_text, parse
@@ -42,6 +45,10 @@ def main(program: str = buildinfo.PROGRAM, argv: list[str] | None = None) -> int
     arguments = sys.argv[1:] if argv is None else argv
     log("INFO", "system", "memory limits initialized", max_mem_heap=0, total_system_mem=0, effective_mem_limit=0)
     table = contract.cli(program)
+    if program != "lotus-worker":
+        # Until a process is ready a signal ends it at once with 1; the worker leaves that to the system.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end_at_once)
     failed = 0 if program == "lotus-worker" else 1  # the worker's main logs the error and returns
     try:
         call = parse(table, arguments)
@@ -62,6 +69,10 @@ def main(program: str = buildinfo.PROGRAM, argv: list[str] | None = None) -> int
     except KeyboardInterrupt:
         return failed
     return 0
+
+
+def end_at_once(_number: int, _frame: FrameType | None) -> None:
+    os._exit(1)
 
 
 def fail(program: str, text: str, status: int) -> int:
