@@ -149,7 +149,7 @@ def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, place: 
         return layout
     if free.total() == 1 and len(wanted.tasks) > 1:
         _one_worker(machine, wanted, figures, free, layout)
-        _rates(machine, wanted, figures, layout)
+        _rates(machine, wanted, figures, layout, place)
         return layout
     with_pc1 = "PC1" in wanted.tasks and mode.pc1_most != 0
     engines = _engines(machine, wanted, mode, figures, free, layout, unit if with_pc1 else 0) if mode.engines else []
@@ -159,7 +159,7 @@ def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, place: 
     layout.slots.extend(engines)
     layout.idle = sorted((c for cores in free.free.values() for c in cores), key=lambda c: c.cpus)
     _memory(machine, figures, layout, place)
-    _rates(machine, wanted, figures, layout)
+    _rates(machine, wanted, figures, layout, place)
     return layout
 
 
@@ -569,7 +569,7 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
         )
 
 
-def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout) -> None:
+def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, place: str) -> None:
     """Fill in what the layout can do: sectors per day by stage, PC2 as far as the scratch holds what arrives."""
     pc1 = pc2 = c2 = both_pc2 = both_c2 = 0.0
     for slot in layout.slots:
@@ -584,6 +584,15 @@ def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout) -
             c2 += per_day.get("C2", 0.0)
     slots = sum("PC1" in slot.tasks for slot in layout.slots)
     most = scratch_pc2_per_day(figures, wanted.scratch_bytes, slots)
+    if most == 0 and pc2 + both_pc2 and not layout.errors:
+        layout.errors.append(
+            {
+                "path": f"{place}.scratch_bytes",
+                "value": wanted.scratch_bytes,
+                "problem": f"scratch for not one sector beside PC1 ({figures.peak_bytes / 1e12:.2f} TB each)",
+                "remedy": "take the host out of pc2_worker, or give it more scratch",
+            }
+        )
     if pc2 + both_pc2 > most:
         layout.bound_by["PC2"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB"
     layout.supply = capped(Supply(pc1, pc2, c2, both_pc2, both_c2), most)

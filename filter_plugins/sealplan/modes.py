@@ -128,7 +128,7 @@ def possible_modes(shape: Shape, figures: Figures, whole: bool = False) -> list[
         found += [(mode, _supply(shape, mode, figures)) for mode in none]
     # A split that is no better in any stage than another is no choice.
     kept: list[tuple[Mode, Supply]] = []
-    for mode, supply in sorted(found, key=lambda row: _values(row[1]), reverse=True):
+    for mode, supply in sorted(found, key=lambda row: (_values(row[1]), row[0].does(shape.tasks)), reverse=True):
         if not any(_covers(other, supply) for _, other in kept):
             kept.append((mode, supply))
     return kept
@@ -219,7 +219,7 @@ def _supply(shape: Shape, mode: Mode, figures: Figures) -> Supply:
     engine_cores = 0
     if shape.gpu_names:
         spare = shape.cores - (min(2, shape.unit) if with_pc1 else 0)
-        engine_cores = max(min(mode.engines, spare), min(mode.engines * shape.engine_cores, spare))
+        engine_cores = max(1, min(mode.engines * shape.engine_cores, spare))
     elif mode.engines:
         share = (mode.cpu_share or 1.0) * min(1.0, mode.engines / max(1, shape.nodes))
         engine_cores = max(1, round(shape.cores * share))
@@ -275,7 +275,8 @@ def scratch_pc2_per_day(figures: Figures, scratch_bytes: int | None, pc1_slots: 
     _, after = _held_days(figures)
     if pc1_slots:
         return max(0.0, scratch_bytes // figures.peak_bytes - pc1_slots) / after
-    return scratch_bytes / figures.peak_bytes / (after + FETCH_SEC / DAY_SEC)
+    room = scratch_bytes / figures.peak_bytes
+    return room / (after + FETCH_SEC / DAY_SEC) if room >= 1 else 0.0
 
 
 @dataclass(slots=True)
@@ -315,7 +316,7 @@ def _restore(kinds: Sequence[Kind], counts: list[list[int]], others: Supply, sta
     total = _total(kinds, counts, others)
     least = throughput(total, stages) * (1 - 1e-9)
     for number, kind in enumerate(kinds):
-        order = sorted(range(len(kind.modes)), key=lambda i: _at_home(kind.modes[i][1]), reverse=True)
+        order = sorted(range(len(kind.modes)), key=lambda i: _at_home(*kind.modes[i]), reverse=True)
         for old in reversed(order):
             for new in order[: order.index(old)]:
                 movable = counts[number][old] - kind.fixed.get(kind.modes[old][0], 0)
@@ -330,10 +331,10 @@ def _restore(kinds: Sequence[Kind], counts: list[list[int]], others: Supply, sta
                     counts[number][new] += low
 
 
-def _at_home(supply: Supply) -> tuple[int, float, float]:
+def _at_home(mode: Mode, supply: Supply) -> tuple[int, float, float]:
     """Order of splits when throughput does not decide: all tasks done, then sectors that stay on the host."""
     pc2 = supply.pc2 + supply.both_pc2
-    done = bool(supply.pc1) + bool(pc2) + bool(supply.c2 + supply.both_c2)
+    done = (mode.pc1_most != 0) + (mode.pc2 + mode.both > 0) + (mode.c2 + mode.both > 0)
     return (done, min(supply.pc1, pc2), pc2)
 
 
