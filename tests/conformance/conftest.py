@@ -48,6 +48,7 @@ STANDIN_SEC = {"BLOCK_DELAY": 0.15, "HEARTBEAT": 2.0, "RETRY": 5.0, "C2": 15.0, 
 # A chain behind the wall clock waits for nothing: blocks come as fast as the machine proves. The first window PoSt is
 # 658 epochs of 4 s away.
 GENESIS_AGE_SEC = 2700
+SEAL_RANGE, DEAL_RANGE = "2-999999", "1000000-1999999"
 UNKNOWN_KEY = "[Sealing]\nBatchPreCommits = true\n"
 
 
@@ -221,3 +222,13 @@ def miners(devnet: Devnet, chain: Daemon, winning: Miner, genesis: Genesis) -> M
         miner.cli("storage", "attach", str(store))
     window.cli("storage", "attach", str(genesis.presealed))
     return Miners(winning, window, seal, deal, store, json.loads((store / "sectorstore.json").read_text())["ID"])
+
+
+@pytest.fixture(scope="session")
+def apart(devnet: Devnet, miners: Miners) -> Miners:
+    """The miners, after each sealing miner reserved the other's sector numbers."""
+    for miner in (miners.seal, miners.deal):
+        devnet.facts[f"{miner.name} numbers before"] = miner.cli("sectors", "numbers", "info").stdout
+    miners.seal.cli("sectors", "numbers", "reserve", "deal", DEAL_RANGE)
+    miners.deal.cli("sectors", "numbers", "reserve", "seal", SEAL_RANGE)
+    return miners

@@ -32,7 +32,8 @@ class Away:
 
 
 @pytest.fixture(scope="module")
-def away(devnet: Devnet, miners: Miners) -> Away:
+def away(devnet: Devnet, apart: Miners) -> Away:
+    miners = apart
     pc1 = devnet.worker("deal-pc1-a", miners.deal, *PC1_FLAGS)
     pc2 = devnet.worker("deal-pc2-a", miners.deal, *PC2_FLAGS)
     pc1.prepare([(devnet.root / "deal-pc1-a", path_metadata(seal=True, allow_to=["a"]))])

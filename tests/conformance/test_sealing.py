@@ -38,7 +38,8 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-def line(devnet: Devnet, miners: Miners) -> Line:
+def line(devnet: Devnet, apart: Miners) -> Line:
+    miners = apart
     pc1 = devnet.worker("seal-pc1-a", miners.seal, "--no-default", "--addpiece", "--precommit1")
     pc2 = devnet.worker("seal-pc2-a", miners.seal, "--no-default", "--precommit2")
     other = devnet.worker("seal-pc2-b", miners.seal, "--no-default", "--precommit2")
@@ -155,11 +156,13 @@ def test_sector_reaches_proving(miners: Miners, line: Line) -> None:
     miners.seal.wait_state(line.sector, ["Proving"], C2_SEC + MESSAGE_SEC)
 
 
+@pytest.mark.slow
 def test_finished_jobs_vanish(miners: Miners, line: Line) -> None:
     assert miners.seal.jobs_of(line.sector) == []
     assert miners.seal.cli("sealing", "jobs").stdout.strip().splitlines()[1:] == []
 
 
+@pytest.mark.slow
 def test_proving_comes_before_active(chain: Daemon, miners: Miners, line: Line) -> None:
     """The pipeline is done, the chain waits for the sector's first window PoSt."""
     rows = [row.split() for row in miners.seal.cli("sectors", "list").stdout.splitlines()]
@@ -170,6 +173,7 @@ def test_proving_comes_before_active(chain: Daemon, miners: Miners, line: Line) 
     assert chain.deadline_of(line.sector) == 1
 
 
+@pytest.mark.slow
 def test_finalize_moved_the_sector_into_the_store(devnet: Devnet, miners: Miners, line: Line) -> None:
     name = name_of(line.sector)
     assert (miners.store / "sealed" / name).stat().st_size == SECTOR_SIZE_BYTES
@@ -178,6 +182,7 @@ def test_finalize_moved_the_sector_into_the_store(devnet: Devnet, miners: Miners
     assert line.sector in miners.seal.stored_sectors()[miners.store_id]
 
 
+@pytest.mark.slow
 def test_other_miners_learn_of_it_by_redeclare(miners: Miners, line: Line) -> None:
     assert line.sector not in miners.window.stored_sectors()[miners.store_id]
     miners.window.cli("storage", "redeclare", "--all")
@@ -188,6 +193,7 @@ def test_other_miners_learn_of_it_by_redeclare(miners: Miners, line: Line) -> No
     )
 
 
+@pytest.mark.slow
 def test_journal_tells_every_state_change(miners: Miners, line: Line) -> None:
     entries = [
         json.loads(row)
@@ -210,6 +216,7 @@ def test_journal_tells_every_state_change(miners: Miners, line: Line) -> None:
     assert len(list((miners.seal.repo / "journal").iterdir())) >= 2
 
 
+@pytest.mark.slow
 def test_status_log_tells_the_same(miners: Miners, line: Line) -> None:
     text = miners.seal.cli("sectors", "status", "--log", str(line.sector)).stdout
     assert "Status:\t\tProving" in text
