@@ -93,12 +93,16 @@ def verdict(lab: Lab, record: sealing.Record) -> int:
     broken = [] if real else sealing.violations(lab)
     proving = record.proving()
     print(f"sectors Proving: {len(proving)} of {SECTORS}")
-    print(f"bytes between groups: {'none' if not record.crossed else ''}")
-    print("".join(f"  {line}\n" for line in record.crossed), end="")
+    _tell("PC1 output between groups", record.crossed)
+    _tell("unsealed data between groups, where Lotus knows no groups", record.strayed)
     if not real:
-        print(f"rules broken, as the stand-ins saw it: {len(broken)}")
-        print("".join(f"  {line}\n" for line in broken), end="")
+        _tell("rules broken, as the stand-ins saw it", broken)
     return 0 if len(proving) >= SECTORS and not record.crossed and not broken else 1
+
+
+def _tell(what: str, lines: list[str]) -> None:
+    print(f"{what}: {len(lines) or 'none'}")
+    print("".join(f"  {line}\n" for line in lines), end="")
 
 
 def _own_options(rest: list[str]) -> tuple[dict[str, str | None], list[str]]:

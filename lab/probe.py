@@ -17,7 +17,7 @@ from typing import Any
 
 QUICK_SEC = 0.05
 """Between two looks while sectors are in stages that last a blink at 2 KiB."""
-CALM_SEC = 0.5
+CALM_SEC = 0.15
 SHORT_STAGES = ("Empty", "WaitDeals", "AddPiece", "Packing", "GetTicket", "PreCommit1", "PreCommit2")
 
 

@@ -46,9 +46,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Fetch:
-    """One transfer of a sector's file between two hosts, as the receiving worker logged it."""
+    """One transfer of a sector's file between two hosts, as the receiving worker logged it.
+
+    `kind` is unsealed, sealed or cache.
+    """
 
     sector: int
+    kind: str
     source: str
     target: str
     size_bytes: int
@@ -57,11 +61,16 @@ class Fetch:
 
 @dataclass
 class Record:
-    """What is known about the sectors: states, tasks done, transfers, and those that went between groups."""
+    """What is known about the sectors: states, tasks done, and transfers between groups.
+
+    `crossed` are those a plan must prevent. `strayed` are those of unsealed data, which Lotus may make whatever the
+    groups say, because PC1 is placed without a look at where AP was done (contracts, semantic 5).
+    """
 
     states: dict[int, str] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
     crossed: list[str] = field(default_factory=list)
+    strayed: list[str] = field(default_factory=list)
 
     def alive(self) -> list[int]:
         """Sectors that are on their way or have arrived."""
@@ -81,6 +90,7 @@ def load(lab: Lab) -> Record:
         {int(number): state for number, state in read["states"].items()},
         [Task(**task) for task in read["tasks"]],
         list(read["crossed"]),
+        list(read["strayed"]),
     )
 
 
@@ -185,11 +195,11 @@ def parse_fetch(entry: dict[str, Any], target: str, hosts: dict[str, str]) -> Fe
     if not isinstance(message, str) or start < 0:
         return None
     values = json.loads(message[start:])
-    where = re.match(r"https?://([^:/]+).*/s-t0\d+-(\d+)$", values["url"])
+    where = re.match(r"https?://([^:/]+).*/remote/([a-z-]+)/s-t0\d+-(\d+)$", values["url"])
     if not where:
         return None
     moment = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-    return Fetch(int(where[2]), hosts.get(where[1], where[1]), target, int(values["bytes"]), moment)
+    return Fetch(int(where[3]), where[2], hosts.get(where[1], where[1]), target, int(values["bytes"]), moment)
 
 
 def enter_fetches(
@@ -201,7 +211,7 @@ def enter_fetches(
     """
     for task in record.tasks:
         task.fetched_bytes = 0
-    record.crossed = []
+    record.crossed, record.strayed = [], []
     for fetch in transfers:
         there = [t for t in record.tasks if t.sector == fetch.sector and host_of(t.worker) == fetch.target]
         if there:
@@ -210,8 +220,9 @@ def enter_fetches(
             ).fetched_bytes += fetch.size_bytes
         ours, theirs = groups.get(fetch.target), groups.get(fetch.source)
         if ours and theirs and ours != theirs:
-            text = f"sector {fetch.sector}: {fetch.size_bytes} bytes from {fetch.source} (group {theirs})"
-            record.crossed.append(f"{text} to {fetch.target} (group {ours})")
+            text = f"sector {fetch.sector}: {fetch.size_bytes} {fetch.kind} bytes from {fetch.source} (group {theirs})"
+            there_too = record.strayed if fetch.kind == "unsealed" else record.crossed
+            there_too.append(f"{text} to {fetch.target} (group {ours})")
 
 
 def violations(lab: Lab) -> list[str]:

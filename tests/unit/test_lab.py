@@ -99,7 +99,7 @@ def test_a_fetch_line_names_sector_and_hosts(tmp_path: Path) -> None:
     lab = _lab(tmp_path)
     addresses = {address: host for host, address in lab.hosts.items()}
     fetch = sealing.parse_fetch(_entry("http://10.0.0.21:3456/remote/sealed/s-t01000-7", 12.5), "pc2-a", addresses)
-    assert fetch == sealing.Fetch(sector=7, source="pc1-a", target="pc2-a", size_bytes=2048, time=12.5)
+    assert fetch == sealing.Fetch(sector=7, kind="sealed", source="pc1-a", target="pc2-a", size_bytes=2048, time=12.5)
     assert sealing.parse_fetch({"MESSAGE": "Fetch http://x/remote/sealed/s-t01000-7 -> y"}, "pc2-a", addresses) is None
 
 
@@ -127,7 +127,7 @@ def _sealed() -> sealing.Record:
 def test_events_become_a_record_and_a_table(tmp_path: Path) -> None:
     record = _sealed()
     assert record.proving() == [7]
-    inside = sealing.Fetch(sector=7, source="pc1-a", target="pc2-a", size_bytes=2048, time=6.1)
+    inside = sealing.Fetch(sector=7, kind="sealed", source="pc1-a", target="pc2-a", size_bytes=2048, time=6.1)
     sealing.enter_fetches(record, [inside], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
     assert not record.crossed
     lines = report.table(record).splitlines()
@@ -137,9 +137,17 @@ def test_events_become_a_record_and_a_table(tmp_path: Path) -> None:
 
 def test_bytes_between_groups_are_reported(tmp_path: Path) -> None:
     record = _sealed()
-    across = sealing.Fetch(sector=7, source="pc1-a", target="pc2-b", size_bytes=2048, time=6.1)
+    across = sealing.Fetch(sector=7, kind="sealed", source="pc1-a", target="pc2-b", size_bytes=2048, time=6.1)
     sealing.enter_fetches(record, [across], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
-    assert record.crossed == ["sector 7: 2048 bytes from pc1-a (group a) to pc2-b (group b)"]
+    assert record.crossed == ["sector 7: 2048 sealed bytes from pc1-a (group a) to pc2-b (group b)"]
+
+
+def test_unsealed_bytes_between_groups_are_told_apart(tmp_path: Path) -> None:
+    record = _sealed()
+    across = sealing.Fetch(sector=7, kind="unsealed", source="pc1-a", target="pc2-b", size_bytes=2048, time=2.1)
+    sealing.enter_fetches(record, [across], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
+    assert not record.crossed
+    assert len(record.strayed) == 1
 
 
 def test_the_record_survives_a_second_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
