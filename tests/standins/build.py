@@ -12,6 +12,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from standin import params
+from standin.contract import environment_of
+
 HERE = Path(__file__).resolve().parent
 CONTRACTS = HERE.parent / "contracts"
 PROGRAMS = ("lotus", "lotus-miner", "lotus-worker", "lotus-seed")
@@ -76,6 +79,7 @@ def archive(program: str, network: str, nofile_floor: int) -> bytes:
         for path in sorted((HERE / "standin").glob("*.py")):
             module(f"standin/{path.name}", info.encode() if path.stem == "buildinfo" else path.read_bytes())
         put("standin/cli.json", json.dumps(slim_cli(program), separators=(",", ":")).encode())
+        put("standin/environment.json", json.dumps(environment_of(contract), separators=(",", ":")).encode())
         if ROLES[program]:
             keys = contract("config")
             put("standin/config.json", json.dumps({r: keys[r] for r in ROLES[program]}, separators=(",", ":")).encode())
@@ -108,9 +112,6 @@ def main() -> int:
     options = parser.parse_args()
     build(options.outdir, options.network, options.nofile_floor)
     if options.params:
-        sys.path.insert(0, str(HERE))
-        from standin import params
-
         params.write(str(options.params))
     return 0
 

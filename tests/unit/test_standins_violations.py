@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from standin import params
-from standin.config import Config
+from standin.config import Config, check_environment
 from standin.net import ApiInfo, RpcClient, RpcError, check_public
 from standin.paths import LocalStore
 from standin.worker import WorkerProcess
@@ -208,6 +208,26 @@ def test_unknown_config_key(tmp_path: Path, violations: Callable[[], list[str]],
     (tmp_path / "config.toml").write_text(text)
     Config(str(tmp_path / "config.toml"), role)
     assert violations() == ["unknown-config-key"]
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("LOTUS_WORKER_PRECOMIT1", True),
+        ("PC1_2K_MAX_CONCURENT", True),
+        ("FIN_2K_MAX_CONCURRENT", True),
+        ("PC1_2K_MAX_CONCURRENT", False),
+        ("LOTUS_SEALING_MAXPRECOMMITBATCH", False),
+        ("LOTUS_MOCK_BEACON", False),
+        ("STANDIN_C2_MS", False),
+    ],
+)
+def test_unknown_environment_variable(
+    violations: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, name: str, bad: bool
+) -> None:
+    monkeypatch.setenv(name, "1")
+    check_environment()
+    assert violations() == (["unknown-environment-variable"] if bad else [])
 
 
 def test_unknown_sectorstore_key(tmp_path: Path, violations: Callable[[], list[str]]) -> None:

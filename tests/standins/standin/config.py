@@ -9,6 +9,20 @@ from typing import Any
 from . import contract
 from .common import CommandError, Json, parse_duration, violation
 
+# What the 2 KiB build reads besides the contract: upgrade heights, bundles, and the switch of a build without a beacon.
+PATTERNS = (
+    r"LOTUS_\w+_HEIGHT|LOTUS_BUILTIN_ACTORS_V\d+_BUNDLE|LOTUS_FVM_DEBUG_BUNDLE_V\d+|LOTUS_GENESIS_NETWORK_VERSION"
+    r"|LOTUS_F3_ENABLED|LOTUS_MOCK_BEACON|LOTUS_DISABLE_F3_SUBSYSTEM"
+)
+OWNED = r"LOTUS_\w+|(AP|DC|PC1|PC2|C1|C2|FIN|FUS|GET|UNS|RU|PR1|PR2|GSK|FRU|DL|WDP|WNP)_\w+"
+
+
+def check_environment() -> None:
+    """A variable with a Lotus name that no Lotus program reads does nothing there, and nobody says so."""
+    for name in sorted(os.environ):
+        if re.fullmatch(OWNED, name) and not re.fullmatch(PATTERNS, name) and name not in contract.environment():
+            violation("unknown-environment-variable", name)
+
 
 def flatten(table: Json, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}

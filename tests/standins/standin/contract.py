@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -42,3 +43,29 @@ def config_keys(role: str) -> Any:
 @cache
 def resources() -> Any:
     return _archived("resources") or _checkout("resources")
+
+
+@cache
+def environment() -> frozenset[str]:
+    """Names of every environment variable that one of the programs reads."""
+    archived = _archived("environment")
+    return frozenset(archived if archived else environment_of(_checkout))
+
+
+def environment_of(read: Callable[[str], Any]) -> list[str]:
+    """The names from the contract documents: flags, config keys, variables of the code, resource overrides."""
+    names: set[str] = set()
+    commands = read("cli")
+    for program in ("lotus", "lotus-miner", "lotus-worker", "lotus-seed"):
+        table = commands[program]
+        for flags in [table["global_flags"], *(c["flags"] for c in table["commands"].values())]:
+            for flag in flags:
+                names.update(flag.get("env") or [])
+    for role in ("daemon", "miner"):
+        for spec in read("config")[role].values():
+            names.update(spec[key] for key in ("env", "env_effective") if spec.get(key))
+    names.update(read("files")["env"]["variables"])
+    overrides = read("resources")["env_override"]
+    names.update(overrides["names_sized"])
+    names.update(overrides["names_unsized"])
+    return sorted(names)

@@ -31,7 +31,7 @@ from .common import (
     violation,
     write_json,
 )
-from .config import Config
+from .config import Config, check_environment
 from .net import (
     PERMISSIONS,
     HttpServer,
@@ -811,6 +811,7 @@ def local_addresses() -> list[str]:
 
 
 def run(call: Call) -> None:
+    check_environment()
     repo = Repo(call.text("repo"), "daemon")
     log("INFO", "main", f"lotus repo: {repo.path}")
     config_file = call.text("config")

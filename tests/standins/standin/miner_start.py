@@ -23,6 +23,7 @@ from .common import (
     read_json,
     write_json,
 )
+from .config import check_environment
 from .lotus_cli import fullnode_info, sync_wait
 from .net import RpcClient
 from .repo import Repo
@@ -41,6 +42,7 @@ def run(call: Call) -> None:
 
 
 def start(call: Call) -> None:
+    check_environment()
     info = fullnode_info(call.text("repo"))
     api = RpcClient(info, "v1")
     api.call("Version")

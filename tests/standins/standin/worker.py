@@ -27,6 +27,7 @@ from .common import (
     violations_file,
     write_json,
 )
+from .config import check_environment
 from .net import ApiInfo, HttpServer, Request, Response, RpcClient, RpcServer, check_public
 from .paths import LocalStore, RemoteIndex
 from .repo import Repo
@@ -96,6 +97,7 @@ class WorkerProcess:
     def run(self) -> None:
         call = self.call
         log("INFO", "main", "Starting lotus worker")
+        check_environment()
         if not call.on("enable-gpu-proving"):
             os.environ["BELLMAN_NO_GPU"] = "true"
         os.makedirs(os.environ.get("TMPDIR") or "/tmp", exist_ok=True)
