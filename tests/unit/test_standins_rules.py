@@ -249,6 +249,17 @@ def test_commit_needs_the_challenge_delay_and_gives_an_inactive_sector() -> None
     assert chain.receipts[early["CID"]]["ExitCode"] == 16
 
 
+def test_new_sectors_fill_a_partition_before_the_next_deadline() -> None:
+    chain = Chain(genesis())
+    numbers_of = range(2, 7)
+    order = [{"SectorNumber": n, "SealedCID": f"r{n}"} for n in numbers_of]
+    mine(chain, 12, message("PreCommitSectorBatch2", 0, Sectors=order))
+    mine(chain, 13, message("ProveCommitSectors3", 1, Sectors=list(numbers_of)))
+    sectors = chain.miners[1000].sectors
+    assert [sectors[n]["Deadline"] for n in numbers_of] == [1, 1, 2, 2, 3]
+    assert not any(sectors[n]["Active"] for n in numbers_of)
+
+
 def test_a_sector_number_is_given_once() -> None:
     chain = Chain(genesis())
     mine(chain, 1, message("PreCommitSectorBatch2", 0, Sectors=[{"SectorNumber": 2, "SealedCID": "r2"}]))

@@ -64,11 +64,12 @@ class Miner:
         return self.sector_size * sum(1 for s in self.sectors.values() if s["Active"] and not s["Faulty"])
 
     def place(self, number: int, sealed: str, height: int) -> None:
-        """Give a proven sector to the emptiest deadline that can still change: not the current one nor the next."""
+        """Give a proven sector to a deadline that can still change (not the current one nor the next): the one with the
+        fewest partitions afterwards, rather into an open partition than into a new one, then the lowest."""
         now = deadline_index(height)
         closed = {now, (now + 1) % DEADLINES}
         load = {d: len(self.deadline_sectors(d)) for d in range(DEADLINES) if d not in closed}
-        best = min(load, key=lambda d: (load[d], d))
+        best = min(load, key=lambda d: (load[d] // PARTITION_SECTORS, load[d] % PARTITION_SECTORS == 0, d))
         self.sectors[number] = {
             "SealedCID": sealed,
             "Activation": height,
