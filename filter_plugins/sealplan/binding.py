@@ -42,6 +42,10 @@ class Slot:
     node: int | None = None
     memory_bytes: int = 0
     why: str = ""
+    bundles: list[list[Core]] = field(default_factory=list)
+    """PC1 bundles of a process that runs several; empty: the cores are the one bundle."""
+    core_groups: tuple[int, int] | None = None
+    """Half-open range of core groups, on the fork."""
 
     @property
     def cpus(self) -> str:

@@ -72,7 +72,7 @@ def explain(plan: Mapping[str, Any]) -> str:
             alike.setdefault(tuple(_worker_rows(slice_["workers"])), []).append(host)
     rows = [[_names(hosts) if i == 0 else "", *row] for key, hosts in alike.items() for i, row in enumerate(key)]
     if rows:
-        header = ["host", "worker", "group", "miner", "tasks", "cpus", "node", "gpu", "memory each", "port", "why"]
+        header = ["host", "worker", "miner", "tasks", "cpus", "node", "gpu", "memory each", "port", "why"]
         lines += [*_table(header, rows), ""]
     limits: dict[tuple[str, ...], list[str]] = {}
     for host, slice_ in sorted(plan["hosts"].items()):
@@ -108,7 +108,6 @@ def _worker_rows(workers: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 first["name"] if len(same) == 1 else f"{first['name']} to {last['name'].rsplit('-', 1)[1]}",
-                first["group"] or "-",
                 first["miner"] or "-",
                 " ".join(first["tasks"]),
                 format_cpus(parse_cpus(cpus)),

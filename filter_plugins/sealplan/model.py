@@ -78,6 +78,7 @@ class Host:
     measured_sec: Mapping[str, float]
     stores: tuple[tuple[str, str], ...]
     worker_port: int
+    address: str | None
 
 
 @dataclass(slots=True)
@@ -401,4 +402,5 @@ def _host(
         measured_sec={**base_measured, **reader.measured(value, path)} if value.get("measured_sec") else base_measured,
         stores=reader.stores(value, path) if value.get("stores") is not None else base_stores,
         worker_port=own("worker_port", 3456, 1) or 3456,
+        address=reader.text(value, "address", path, None),
     )

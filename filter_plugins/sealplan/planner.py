@@ -11,11 +11,20 @@ from sealplan.binding import Layout, Slot, Wanted, bind, shape_of
 from sealplan.capacity import HostReport, Owner, balance, pc2_share, sum_supplies
 from sealplan.cpulist import format_cpus
 from sealplan.facts import Figures, figures
+from sealplan.forks import (
+    force_config,
+    fork_environment,
+    fork_flags,
+    group_shares,
+    merge_processes,
+    miner_flags,
+    myscheduler,
+)
 from sealplan.grouping import Group, Member, make_groups, share_out
 from sealplan.model import Document, Error, Host, read_document
 from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes
 from sealplan.sdr import judge_pc1
-from sealplan.stacks import environment, lotus_flags, resources, sealing_path, store_path
+from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, store_path
 from sealplan.topology import Machine, read_machine
 
 SCHEMA: Final = "sealyard/plan/1"
@@ -55,6 +64,8 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
     _judge_groups(doc, groups, reports, errors, warnings)
 
     miner_of_group = _assign_groups(doc, groups, miners, errors)
+    if doc.settings.stack == "lotus_distributed":
+        groups = _one_group_per_miner(groups, miner_of_group, reports, warnings)
     group_of = {host: g.name for g in groups for host in g.hosts}
     pool = [name for name in profiles if name not in group_of]
     miner_of_pool = _assign_pool(doc, pool, reports, groups, miner_of_group)
@@ -64,6 +75,7 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
         group = group_of.get(host.name)
         miner = miner_of_group.get(group) if group else miner_of_pool.get(host.name)
         hosts[host.name] = _host_slice(doc, host, profiles.get(host.name), group, miner)
+    _translate(doc, groups, hosts, miner_of_group)
     moves = _moves(doc, group_of, miner_of_group)
     capacity, notes = balance(groups, miner_of_group, miner_of_pool, reports, figures(doc.settings.sector_size))
     warnings.extend(notes)
@@ -123,6 +135,7 @@ class _Kind:
     wanted: Wanted
     figures: Figures
     modes: list[tuple[Mode, Supply]]
+    stack: str
 
 
 def _profiles(doc: Document, errors: list[Error]) -> dict[str, _Profile]:
@@ -168,15 +181,15 @@ def _kinds(doc: Document) -> list[_Kind]:
             host.reserved_cores,
             host.sdr_producers,
             scratch,
-            uniform=doc.settings.stack == "lotus_distributed",
+            uniform=doc.settings.stack != "lotus",
         )
 
         # A host with a given place does all its tasks there; only free ones may leave a task to the rest of the fleet.
         before = applied.get(host.name)
         whole = bool(doc.groups or host.group)
-        kind = _kind(kinds, (whole, alike), host, machine, wanted, fig)
+        kind = _kind(kinds, (whole, alike), host, machine, wanted, fig, doc.settings.stack)
         if before and not whole and _kept_mode(before, kind.modes) is None:
-            kind = _kind(kinds, (True, alike), host, machine, wanted, fig)
+            kind = _kind(kinds, (True, alike), host, machine, wanted, fig, doc.settings.stack)
         kind.hosts.append(host.name)
     return [kind for kind in kinds.values() if kind.hosts]
 
@@ -188,13 +201,14 @@ def _kind(
     machine: Machine,
     wanted: Wanted,
     fig: Figures,
+    stack: str,
 ) -> _Kind:
     """Return the kind of this key; `key[0]`: its hosts do every task they are asked for."""
     if key not in kinds:
         modes = [(Mode(), Supply())]
         if wanted.tasks & {"PC2", "C2"}:
             modes = possible_modes(shape_of(machine, wanted, fig), fig, key[0])
-        kinds[key] = _Kind(host, [], machine, wanted, fig, modes)
+        kinds[key] = _Kind(host, [], machine, wanted, fig, modes, stack)
     return kinds[key]
 
 
@@ -244,10 +258,12 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
     if host.tasks & {"PC1", "PC2"} and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
     has_gpu = bool(machine.gpus)
-    workers = _workers(layout, fig, kind.wanted.scratch_bytes, has_gpu, host.worker_port)
-    if host.hardware is not None:
+    if kind.stack != "lotus":
+        merge_processes(layout, machine, core_groups=kind.stack == "lotus_distributed")
+    workers = _workers(layout, fig, kind.wanted.scratch_bytes, has_gpu, host.worker_port, kind.stack)
+    if host.hardware is not None and kind.stack == "lotus":
         layout.errors.extend(judge_pc1("?", host.hardware, workers))
-    done = {task: sum(task in worker["tasks"] for worker in workers) for task in ("PC1", "PC2", "C2")}
+    done = {task: sum(worker["concurrency"].get(task, 0) for worker in workers) for task in ("PC1", "PC2", "C2")}
     left_out = tuple(sorted(task for task in host.tasks if not done[task]))
     for task in left_out:
         if not layout.errors and (not any(m.does({task}) for m, _ in kind.modes) or mode.does({task})):
@@ -266,13 +282,15 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
 def _worker_kind(slot: Slot) -> str:
     proving = [t for t in slot.tasks if t in ("PC2", "C2")]
     if "PC1" in slot.tasks:
-        return "all" if proving else "pc1"
+        return "all" if len(proving) == 2 else "-".join(["pc1", *(t.lower() for t in proving)])
     return "-".join(t.lower() for t in proving)
 
 
-def _workers(layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, port: int) -> list[dict[str, Any]]:
+def _workers(
+    layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, port: int, stack: str
+) -> list[dict[str, Any]]:
     numbers: dict[str, int] = {}
-    found = []
+    found: list[dict[str, Any]] = []
     pc1 = sum("PC1" in s.tasks for s in layout.slots)
     holders = sum(bool({"PC1", "PC2"} & set(s.tasks)) for s in layout.slots)
     for index, slot in enumerate(layout.slots):
@@ -282,7 +300,9 @@ def _workers(layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, p
         seals = bool({"PC1", "PC2"} & set(slot.tasks))
         each = None if scratch is None else scratch // max(1, holders)
         why = slot.why
-        if "PC1" in slot.tasks and pc1 > 1:
+        at_once = {**dict.fromkeys(slot.tasks, 1), **({"PC1": len(slot.bundles)} if slot.bundles else {})}
+        bundles = slot.bundles or ([slot.cores] if "PC1" in slot.tasks else [])
+        if "PC1" in slot.tasks and pc1 > 1 and not slot.bundles:
             why = f"PC1 {number + 1} of {pc1}: {why}"
         found.append(
             {
@@ -292,13 +312,13 @@ def _workers(layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, p
                 "miner_role": None,
                 "tasks": list(slot.tasks),
                 "cpus": slot.cpus,
-                "bundles": [slot.cpus] if "PC1" in slot.tasks else [],
+                "bundles": [format_cpus(cpu for core in bundle for cpu in core.cpus) for bundle in bundles],
                 "producers": slot.producers,
                 "numa_node": slot.node,
                 "gpus": [slot.gpu.pci] if slot.gpu else [],
                 "gpu_uuids": [],
                 "memory_bytes": slot.memory_bytes,
-                "concurrency": dict.fromkeys(slot.tasks, 1),
+                "concurrency": at_once,
                 "scratch": {"path": None, "bytes": each, "sectors": None if each is None else each // fig.peak_bytes}
                 if seals
                 else None,
@@ -309,6 +329,12 @@ def _workers(layout: Layout, fig: Figures, scratch: int | None, has_gpu: bool, p
                 "resources": resources(slot, fig),
             }
         )
+        if stack != "lotus":
+            # Resource overrides and these flags are upstream's own.
+            found[-1]["resources"] = {}
+            found[-1]["flags"] = fork_flags(slot.tasks) if stack == "lotus_distributed" else []
+        if stack == "lotus_distributed":
+            found[-1]["environment"].update(fork_environment(slot))
     return found
 
 
@@ -503,6 +529,88 @@ def _key(owner: Owner) -> str:
     return f"{owner[0]}/{owner[1]}"
 
 
+def _one_group_per_miner(
+    groups: list[Group], miner_of_group: Mapping[str, Owner], reports: Mapping[str, HostReport], warnings: list[str]
+) -> list[Group]:
+    """The fork has no Groups and AllowTo: hosts that share a miner and cannot seal alone are one group."""
+    open_group: dict[Owner, Group] = {}
+    left: list[Group] = []
+    for group in groups:
+        owner = miner_of_group.get(group.name)
+        alone = all(reports[h].workers["PC1"] and reports[h].workers["PC2"] for h in group.hosts)
+        if owner is None or (alone and len(group.hosts) == 1):
+            left.append(group)
+        elif owner not in open_group:
+            open_group[owner] = group
+            left.append(group)
+        elif group.kept and open_group[owner].kept:
+            left.append(group)
+            warnings.append(
+                f"groups {open_group[owner].name} and {group.name} share the miner {owner[0]}: the fork cannot keep "
+                "their sectors apart; give each a miner of its own"
+            )
+        else:
+            open_group[owner].join(group)
+            open_group[owner].hosts.sort()
+    return left
+
+
+def _translate(doc: Document, groups: list[Group], hosts: dict[str, Any], miner_of_group: Mapping[str, Owner]) -> None:
+    """Add what the two other stacks read: myscheduler.json, config.toml, exports and mounts."""
+    fig = figures(doc.settings.sector_size)
+    if doc.settings.stack == "lotus_distributed":
+        for name, slice_ in hosts.items():
+            for worker in slice_["workers"]:
+                worker["myscheduler"] = myscheduler(f"{name}/{worker['name']}", worker, fig)
+            own = [path for path in slice_["paths"] if path["can_seal"]]
+            slice_["paths"] = [
+                {
+                    **path,
+                    "path": f"{path['path']}/{worker}",
+                    "id": path_id(doc.settings.actor, name, path["path"], worker),
+                    "groups": None,
+                    "allow_to": None,
+                    "workers": [worker],
+                }
+                for path in own
+                for worker in path["workers"]
+            ] + [path for path in slice_["paths"] if not path["can_seal"]]
+    if doc.settings.stack == "force_remote_worker":
+        ids = _group_ids(doc, groups)
+        by_miner: dict[Owner | None, list[int]] = {}
+        for group in groups:
+            by_miner.setdefault(miner_of_group.get(group.name), []).append(ids[group.name])
+        addresses = {host.name: host.address for host in doc.hosts.values()}
+        for name, slice_ in hosts.items():
+            host = doc.hosts[name]
+            for worker in slice_["workers"]:
+                own_ids = [ids[worker["group"]]] if worker["group"] else []
+                own_ids = own_ids or by_miner.get((worker["miner"], worker["miner_role"]), [])
+                worker["config"] = force_config(worker, own_ids, host.scratch_path, addresses[name], fig)
+        for group in groups:
+            servers = [h for h in group.hosts if any("PC1" in w["tasks"] for w in hosts[h]["workers"])]
+            path = doc.hosts[group.hosts[0]].scratch_path if group.hosts else "/sealer"
+            exports, mounts = group_shares(sorted(group.hosts), servers, addresses, path)
+            for host_name in group.hosts:
+                hosts[host_name]["exports"] = exports.get(host_name, [])
+                hosts[host_name]["mounts"] = mounts.get(host_name, [])
+                hosts[host_name]["group_id"] = ids[group.name]
+
+
+def _group_ids(doc: Document, groups: list[Group]) -> dict[str, int]:
+    """Numbers of the groups; a group keeps the number it had."""
+    old = doc.current.get("groups") or {}
+    hosts = doc.current.get("hosts") or {}
+    ids: dict[str, int] = {}
+    for name, group in old.items():
+        known = [hosts.get(host, {}).get("group_id") for host in group.get("hosts") or ()]
+        ids.update({str(name): number for number in known if number})
+    for group in groups:
+        if group.name not in ids:
+            ids[group.name] = max(ids.values(), default=0) + 1
+    return ids
+
+
 def _assign_pool(
     doc: Document,
     pool: list[str],
@@ -554,6 +662,10 @@ def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner
     ranges = _sector_ranges(doc, sealing)
     peer = next((m for m in sealing if m[1] == "deal"), sealing[0] if sealing else None)
     winning = next((h.name for h in doc.hosts.values() if "winning" in h.miner_roles), None)
+    fork = doc.settings.stack == "lotus_distributed"
+    counts = next((h.name for h in doc.hosts.values() if "sector_counter" in h.roles and h.miner_roles), winning)
+    counter = doc.hosts[counts].address if counts else None
+    allocator = (counts, doc.hosts[counts].miner_roles[0]) if counts else None
     found: dict[str, Any] = {}
     for host in doc.hosts.values():
         if not host.miner_roles:
@@ -562,6 +674,7 @@ def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner
         for role in host.miner_roles:
             owner = (host.name, role)
             instances[role] = {
+                **({"flags": miner_flags(role, counter, owner == allocator)} if fork else {}),
                 "groups": sorted(g for g, m in miner_of_group.items() if m == owner),
                 "sector_numbers": ranges.get(owner),
                 "reserve": {f"{r}-{n}": numbers for (n, r), numbers in sorted(ranges.items()) if (n, r) != owner}

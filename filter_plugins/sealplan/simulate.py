@@ -213,7 +213,7 @@ class _Planned:
         self.pc2_hosts: dict[str, list[str]] = defaultdict(list)
         for name, machine in world.machines.items():
             workers = plan["hosts"][name]["workers"]
-            self.slots[name] = sum("PC1" in w["tasks"] for w in workers)
+            self.slots[name] = sum(w["concurrency"].get("PC1", 0) for w in workers)
             room = sum((w.get("scratch") or {}).get("sectors") or 0 for w in workers)
             unlimited = any(w.get("scratch") and w["scratch"].get("sectors") is None for w in workers)
             self.held[name] = simpy.Container(env, init=10**6 if unlimited or not room else room)
@@ -620,7 +620,7 @@ def simulate(
     """
     fig = figures(plan["settings"]["sector_size"], (document.get("settings") or {}).get("measured_sec"))
     load = load or saturating(plan)
-    slots = sum("PC1" in w["tasks"] for h in plan["hosts"].values() for w in h["workers"])
+    slots = sum(w["concurrency"].get("PC1", 0) for h in plan["hosts"].values() for w in h["workers"])
     full_speed = _full_speed(document)
     columns = []
     for name in names:
@@ -648,7 +648,7 @@ def _full_speed(document: Mapping[str, Any]) -> dict[str, int]:
         n: h | {"roles": ["pc1_worker"]} for n, h in document["hosts"].items() if "pc1_worker" in h.get("roles", ())
     }
     alone = make_plan({k: v for k, v in document.items() if k not in ("current", "groups")} | {"hosts": hosts})
-    return {n: len(slice_["workers"]) for n, slice_ in alone["hosts"].items()}
+    return {n: sum(w["concurrency"].get("PC1", 0) for w in h["workers"]) for n, h in alone["hosts"].items()}
 
 
 def _producers(plan: Mapping[str, Any]) -> Iterable[int]:
