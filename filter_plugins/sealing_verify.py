@@ -123,12 +123,15 @@ def _reservation_problems(
             )
 
 
-def unanswered(answers: Sequence[Mapping[str, Any]], host: str) -> list[str]:
-    """Miners that did not tell a worker host who is registered; `answers` are of a loop over `worker_miners`."""
+def unanswered(answers: Sequence[Mapping[str, Any]], host: str, run: Sequence[str]) -> list[str]:
+    """Miners that did not tell a worker host who is registered; `answers` are of a loop over `worker_miners`.
+
+    A miner whose host is not among those of this run (--limit) is not judged by it.
+    """
     return [
         f"{host}: the miner {answer['item']['key']} does not say whether its workers are registered: {reason}"
         for answer in answers
-        if (reason := unreachable(answer))
+        if (reason := unreachable(answer)) and answer["item"]["host"] in run
     ]
 
 

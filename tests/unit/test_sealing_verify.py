@@ -96,11 +96,12 @@ def test_a_worker_on_other_cpus_is_named() -> None:
     assert cpu_set("0-2,8") == {0, 1, 2, 8}
 
 
-def test_a_miner_without_an_answer_is_named() -> None:
+def test_a_miner_of_this_run_without_an_answer_is_named() -> None:
     answers: list[dict[str, Any]] = [
-        {"item": {"key": "seal/seal"}, "reachable": True},
-        {"item": {"key": "deal/deal"}, "msg": "HTTP 401"},
+        {"item": {"key": "seal/seal", "host": "seal"}, "reachable": True},
+        {"item": {"key": "deal/deal", "host": "deal"}, "msg": "HTTP 401"},
     ]
-    assert unanswered(answers, "h1") == [
+    assert unanswered(answers, "h1", ["h1", "seal", "deal"]) == [
         "h1: the miner deal/deal does not say whether its workers are registered: HTTP 401"
     ]
+    assert unanswered(answers, "h1", ["h1"]) == []
