@@ -9,8 +9,8 @@ from typing import Any, Final
 from sealplan.words import names_text, natural, plural, rate_text
 
 RESTARTS: Final = (
-    "tasks", "cpus", "producers", "numa_node", "gpus", "memory_bytes", "concurrency", "port", "environment", "flags",
-    "resources", "miner", "group",
+    "tasks", "cpus", "bundles", "producers", "numa_node", "gpus", "memory_bytes", "concurrency", "port", "environment",
+    "flags", "resources", "miner", "group",
 )  # fmt: skip
 """Keys of a worker that stand in its unit or environment: a change restarts it, and a running PC1 begins anew."""
 

@@ -47,7 +47,7 @@ def _rows(plan: Plan, miner: str) -> list[_Row]:
             tasks = {t for w in hosts[host]["workers"] for t in w["tasks"]}
             kind = row.both_hosts if {"PC1", "PC2"} <= tasks else row.pc1_hosts if "PC1" in tasks else row.pc2_hosts
             kind.append(host)
-            row.slots += sum("PC1" in w["tasks"] for w in hosts[host]["workers"])
+            row.slots += sum(w["concurrency"].get("PC1", 0) for w in hosts[host]["workers"])
             row.engines += sum("PC2" in w["tasks"] for w in hosts[host]["workers"])
         figures = capacity.get(name, {})
         row.pc1, row.pc2 = (

@@ -76,7 +76,7 @@ def _head(plan: Plan) -> str:
         (rate_text(per_day), "sectors per day"),
         (memory_text(per_day * size) if size else "–", "sealed per day"),
         (str(capacity.get("bottleneck") or "–"), "binds"),
-        (f"{sum('PC1' in w['tasks'] for w in workers):,}", "PC1 at once"),
+        (f"{sum(w['concurrency'].get('PC1', 0) for w in workers):,}", "PC1 at once"),
         (
             f"{len({(h, g) for h, s in plan.get('hosts', {}).items() for w in s['workers'] for g in w['gpus']}):,}",
             "GPUs",
@@ -304,6 +304,8 @@ def _worker_table(workers: Sequence[Mapping[str, Any]], slice_: Mapping[str, Any
             else f"{len(same)} bundles: {same[0]['cpus']} … {same[-1]['cpus']}"
         )
         bits = [cpus]
+        if len(worker["bundles"]) > 1:
+            bits.append(f"{worker['concurrency']['PC1']} PC1 at once, one per bundle")
         if "PC1" in worker["tasks"]:
             bits.append(
                 f"{worker['producers']} producer" + ("" if worker["producers"] == 1 else "s")
@@ -361,7 +363,7 @@ def _legend() -> str:
         for kind, words in items
     )
     scale = (
-        "One square is a physical core with its SMT threads; the number is the PC1 worker's. "
+        "One square is a physical core with its SMT threads; the number is the PC1 worker's or bundle's. "
         "Shades tell neighbours apart. "
         f"100 pixels of a bar are {memory_text(BYTES_PER_PIXEL_MEMORY * 100)} of memory or "
         f"{bytes_text(BYTES_PER_PIXEL_SCRATCH * 100)} of scratch, 10 pixels of a GPU's bar "

@@ -28,6 +28,8 @@ class _Use:
     worker_of_cpu: dict[int, int]
     reserved: set[int]
     workers: Sequence[Mapping[str, Any]]
+    bundle_of_cpu: dict[int, int]
+    """Which bundle of its worker a CPU is in, for workers that run several PC1."""
 
     def kind(self, index: int) -> str:
         """CSS classes of a worker: its tasks, and one of three shades so that neighbours are told apart."""
@@ -47,9 +49,10 @@ def _task_class(tasks: Sequence[str]) -> str:
 def draw_machine(slice_: Mapping[str, Any], hw: Mapping[str, Any]) -> str:
     workers = slice_["workers"]
     use = _Use(
-        {cpu: i for i, w in enumerate(workers) for cpu in parse_cpus(w["cpus"])},
-        set(parse_cpus(slice_["reserved_cpus"])),
-        workers,
+        worker_of_cpu={cpu: i for i, w in enumerate(workers) for cpu in parse_cpus(w["cpus"])},
+        reserved=set(parse_cpus(slice_["reserved_cpus"])),
+        workers=workers,
+        bundle_of_cpu={cpu: i for w in workers for i, b in enumerate(w["bundles"]) for cpu in parse_cpus(b)},
     )
     kinds = {i: use.kind(i) for i in range(len(workers))}
     cpus = [c for c in hw["cpus"] if c["online"]]
@@ -156,10 +159,13 @@ def _core(x: float, y: float, siblings: Sequence[Mapping[str, Any]], use: _Use, 
     side = CELL - 2
     if owner is not None:
         worker = use.workers[owner]
-        first = parse_cpus(worker["cpus"])[0] in numbers and "PC1" in worker["tasks"]
-        number = worker["name"].rpartition("-")[2]
+        kind, number, begin = kinds[owner], worker["name"].rpartition("-")[2], worker["cpus"]
+        bundle = next((use.bundle_of_cpu[n] for n in numbers if n in use.bundle_of_cpu), None)
+        if bundle is not None and len(worker["bundles"]) > 1:
+            kind, number, begin = f"{kind.split()[0]} s{bundle % 3}", str(bundle), worker["bundles"][bundle]
+        first = parse_cpus(begin)[0] in numbers and "PC1" in worker["tasks"]
         mark = text(x + side / 2, y + 9, number, "num") if first and len(number) < 3 else ""
-        return titled(f"{worker['name']} · CPU {cpus}", rect(x, y, side, side, kinds[owner], 2) + mark)
+        return titled(f"{worker['name']} · CPU {cpus}", rect(x, y, side, side, kind, 2) + mark)
     if any(n in use.reserved for n in numbers):
         kind, words = "kept", "kept for the system"
     elif not any(c.get("allowed", True) for c in siblings):
