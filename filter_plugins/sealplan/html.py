@@ -156,9 +156,7 @@ def _stages(capacity: Mapping[str, Any]) -> str:
         y = i * row + 6
         able = float(value["sectors_per_day"])
         binds = stage == capacity.get("bottleneck")
-        words = f"{rate_text(able)} per day · {plural(int(value.get('workers', 0)), 'worker')}" + (
-            " · binds" if binds else ""
-        )
+        words = f"{rate_text(able)} per day · {int(value.get('workers', 0)):,} at once" + (" · binds" if binds else "")
         kind, hot = _stage_class(stage), " hot" if binds else ""
         out += [
             f'<text x="0" y="{y + 14}" class="lab">{stage} <tspan class="dim">{STAGE_NAMES[stage]}</tspan></text>',
