@@ -16,7 +16,10 @@ from lab.shell import LabError, run
 
 WANTED_NOFILE = 1048576
 WANTED_NPROC = 20000
-BOOT_LIMIT_SEC = 90
+BOOT_LIMIT_SEC = 300
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+WANTED_INOTIFY = 1024
+"""Each host's systemd holds half a dozen; with the usual 128 the containers beyond the twentieth end as they boot."""
 
 
 def missing() -> list[str]:
@@ -67,6 +70,7 @@ def prepare_podman() -> None:
 def start(lab: Lab) -> list[str]:
     """Bring every host up and reachable; returns the hosts that were made anew."""
     _make_key(lab)
+    _allow_inotify()
     if run(["podman", "network", "exists", lab.network], check=False).returncode != 0:
         _refuse_taken_subnet(lab)
         run(["podman", "network", "create", "--subnet", lab.subnet, "--label", "sealyard=lab", lab.network])
@@ -112,6 +116,17 @@ def _make_key(lab: Lab) -> None:
     lab.folder.mkdir(parents=True, exist_ok=True)
     if not lab.key.exists():
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sealyard lab", "-f", str(lab.key)])
+
+
+def _allow_inotify() -> None:
+    """Raise a limit of this machine, until its next boot, that would end hosts without a word."""
+    if int(INOTIFY.read_text()) >= WANTED_INOTIFY:
+        return
+    try:
+        INOTIFY.write_text(f"{WANTED_INOTIFY}\n")
+    except OSError as error:
+        raise LabError(f"fs.inotify.max_user_instances is too low: sysctl -w it to {WANTED_INOTIFY}") from error
+    print(f"lab: fs.inotify.max_user_instances raised to {WANTED_INOTIFY} until the next boot")
 
 
 def _refuse_taken_subnet(lab: Lab) -> None:
@@ -167,6 +182,8 @@ def _wait_booted(lab: Lab, host: str, new: bool) -> None:
     limit = time.monotonic() + BOOT_LIMIT_SEC
     state = ""
     while time.monotonic() < limit:
+        if not running(lab).get(host):
+            raise LabError(f"{host} ended as it booted: podman logs {lab.container(host)}")
         state = run([*inside, "systemctl", "is-system-running"], check=False).stdout.strip()
         if (
             state in ("running", "degraded")
