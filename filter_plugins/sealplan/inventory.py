@@ -60,6 +60,8 @@ def plan_input(
             value = own.get(variable)
             if value is not None:
                 host[key] = value
+        if "address" not in host and own.get("ansible_host") is not None:
+            host["address"] = own.get("ansible_host")
         if any(role.endswith("_worker") for role in host["roles"]):
             hardware = own.get("sealing_hardware")
             if hardware is None:

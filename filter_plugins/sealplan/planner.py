@@ -173,6 +173,7 @@ def _kinds(doc: Document) -> list[_Kind]:
             host.scratch_bytes,
             tuple(sorted(host.measured_sec.items())),
             host.worker_port,
+            host.miner_roles,
         )
         fig = figures(doc.settings.sector_size, host.measured_sec)
         scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
@@ -257,6 +258,12 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
     layout = bind(machine, kind.wanted, mode, fig, "hosts.?")
     if host.tasks & {"PC1", "PC2"} and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
+    post = [role for role in ("winning", "window") if role in host.miner_roles]
+    if post and any(slot.gpu for slot in layout.slots) and not fig.small:
+        layout.warnings.append(
+            f"does {' and '.join(post)} PoSt beside sealing on its GPUs: a proof that waits for a GPU is a missed one; "
+            "give PoSt a host of its own"
+        )
     has_gpu = bool(machine.gpus)
     if kind.stack != "lotus":
         merge_processes(layout, machine, core_groups=kind.stack == "lotus_distributed")
@@ -324,7 +331,7 @@ def _workers(
                 else None,
                 "port": port + index,
                 "why": why,
-                "environment": environment(slot, has_gpu),
+                "environment": environment(slot, has_gpu, fig.small),
                 "flags": lotus_flags(slot.tasks),
                 "resources": resources(slot, fig),
             }

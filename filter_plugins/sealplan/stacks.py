@@ -26,8 +26,11 @@ def lotus_flags(tasks: Sequence[str]) -> list[str]:
     return ["--no-default", *(TASK_FLAG[task] for task in tasks)]
 
 
-def environment(slot: Slot, host_has_gpu: bool) -> dict[str, str]:
-    """Return the worker's environment: core units, GPU visibility."""
+def environment(slot: Slot, host_has_gpu: bool, small_sectors: bool) -> dict[str, str]:
+    """Return the worker's environment: core units, GPU visibility.
+
+    PC2 of a devnet's `small_sectors` stays on the CPU: it takes milliseconds, and a GPU that is missing would end it.
+    """
     env: dict[str, str] = {}
     if "PC1" in slot.tasks:
         env["FIL_PROOFS_USE_MULTICORE_SDR"] = "1" if slot.producers else "0"
@@ -43,7 +46,7 @@ def environment(slot: Slot, host_has_gpu: bool) -> dict[str, str]:
     else:
         env["GPU_DEVICE_ORDINAL"] = str(slot.gpu.index)
         env["FIL_PROOFS_GPU_FRAMEWORK"] = "opencl"
-    if "PC2" in slot.tasks:
+    if "PC2" in slot.tasks and not small_sectors:
         env["FIL_PROOFS_USE_GPU_COLUMN_BUILDER"] = "1"
         env["FIL_PROOFS_USE_GPU_TREE_BUILDER"] = "1"
     return env
