@@ -86,7 +86,7 @@ hardware:
       elements: dict
       returned: always
       sample:
-        - {node: 0, memory_bytes: 137438953472, cpus: [0, 1], hugepages: [{size_bytes: 2097152, total: 0, free: 0}]}
+        - {node: 0, memory_bytes: 137438953472, cpus: [0, 1], hugepages: [{size_bytes: 2097152, total: 0}]}
     numa_distances:
       description: The kernel's distances, 10 is local; null where it states none.
       type: dict
@@ -244,7 +244,6 @@ def read_nodes(tree: Tree) -> tuple[list[Entry], Entry | None]:
                 pages.append({
                     "size_bytes": int(size.group(1)) * 1024,
                     "total": tree.number(where, "hugepages", name, "nr_hugepages"),
-                    "free": tree.number(where, "hugepages", name, "free_hugepages"),
                 })  # fmt: skip
         node: Entry = {"node": number, "memory_bytes": int(found.group(1)) * 1024 if found else None,
                 "cpus": cpu_list(tree.read(where, "cpulist"))}  # fmt: skip

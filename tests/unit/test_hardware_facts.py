@@ -184,11 +184,10 @@ def test_hugepages_and_hybrid_cores(tmp_path: Path) -> None:
     writer = sysfs_tree.Writer(tmp_path)
     where = "sys/devices/system/node/node0/hugepages/hugepages-1048576kB"
     writer.put(f"{where}/nr_hugepages", 900)
-    writer.put(f"{where}/free_hugepages", 12)
     for c in told["cpus"]:
         writer.put(f"sys/devices/system/cpu/cpu{c['cpu']}/cpu_capacity", 1024 if c["cpu"] >= 5 else 718)
     found = facts.read_hardware(str(tmp_path))
-    assert found["numa"][0]["hugepages"] == [{"size_bytes": 1 << 30, "total": 900, "free": 12}]
+    assert found["numa"][0]["hugepages"] == [{"size_bytes": 1 << 30, "total": 900}]
     assert [c["kind"] for c in found["cpus"]][4:6] == ["efficiency", "performance"]
 
 
