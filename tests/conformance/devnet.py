@@ -264,6 +264,15 @@ class Miner:
         """WorkerStats by worker name."""
         return {stats["Info"]["Hostname"]: stats for stats in self.rpc.call("WorkerStats").values()}
 
+    def compute_window_post(self, deadline: int) -> list[dict[str, Any]] | None:
+        """The deadline's proof as this miner would make it now; nothing is sent."""
+        took, _, answer = self.cli(
+            "proving", "compute", "windowed-post", str(deadline), limit_sec=600
+        ).stdout.partition("\n")
+        assert took.startswith("Took ")
+        parsed: list[dict[str, Any]] | None = json.loads(answer)
+        return parsed
+
     def stored_sectors(self) -> dict[str, set[int]]:
         """Path ID to the sector numbers this miner's index knows there."""
         listed = self.rpc.call("StorageList") or {}

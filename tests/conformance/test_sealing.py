@@ -194,6 +194,14 @@ def test_other_miners_learn_of_it_by_redeclare(miners: Miners, line: Line) -> No
 
 
 @pytest.mark.slow
+def test_window_miner_can_prove_what_others_sealed(chain: Daemon, miners: Miners, line: Line) -> None:
+    deadline = chain.deadline_of(line.sector)
+    assert deadline is not None
+    (answer,) = miners.window.compute_window_post(deadline) or [{}]
+    assert answer["Partitions"] == [{"Index": 0, "Skipped": []}]
+
+
+@pytest.mark.slow
 def test_journal_tells_every_state_change(miners: Miners, line: Line) -> None:
     entries = [
         json.loads(row)

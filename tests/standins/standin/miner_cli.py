@@ -578,6 +578,17 @@ def _proving_check(call: Call) -> None:
     out(table(rows))
 
 
+def _compute_window_post(call: Call) -> None:
+    began = time.monotonic()
+    answer = miner(call).call("ComputeWindowPoSt", [_sector_number(call), None])
+    out(f"Took {time.monotonic() - began:.9f}s")
+    for deadline in answer or []:
+        for partition in deadline["Partitions"]:
+            skipped = numbers.from_rle(partition["Skipped"])
+            partition["Skipped"] = [n for s, e in skipped for n in range(s, e + 1)]
+    out(json.dumps(answer, indent=2))
+
+
 def _proving_workers(_call: Call) -> None:
     return
 
@@ -645,6 +656,7 @@ COMMANDS: dict[str, Callable[[Call], None]] = {
     "proving faults": _proving_faults,
     "proving check": _proving_check,
     "proving workers": _proving_workers,
+    "proving compute windowed-post": _compute_window_post,
     "actor control list": _actor_control_list,
     "actor set-peer-id": _actor_set_peer_id,
 }
