@@ -104,11 +104,14 @@ def plan() -> dict[str, Any]:
 def machine(host: str) -> Any:
     """Testinfra's handle of a host."""
     options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o IdentitiesOnly=yes"
-    # One connection for all questions: a `podman exec` each would cost a second or more.
+    # One connection for all questions: a login each would cost a second or more.
+    sockets = LAB.folder / "control"
+    sockets.mkdir(exist_ok=True)
     return testinfra.get_host(
         f"ssh://root@{LAB.hosts[host]}",
         ssh_identity_file=str(LAB.key),
         ssh_extra_args=options,
+        controlpath=str(sockets / f"testinfra-{host}"),
         controlpersist=120,
     )
 
