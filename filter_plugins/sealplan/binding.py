@@ -559,6 +559,9 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
         )
         more = max(0, min(wish - slot.memory_bytes, left // max(1, len(engines))))
         slot.memory_bytes += more
+        own = machine.node_memory.get(slot.node) if slot.node is not None else None
+        if own is not None and len(machine.node_memory) > 1 and slot.memory_bytes > own:
+            slot.why += f"; its memory is more than the {own / GIB:.0f} GiB of node {slot.node} and spans nodes"
     if left + figures.parents_bytes < 0 and engines:
         tasks = "/".join(engines[0].tasks)
         layout.errors.append(
