@@ -15,6 +15,24 @@ become_root() {
   exec sudo --preserve-env=CI,PIP_FIND_LINKS,PIP_INDEX_URL,PIP_CERT,TERM "$0" "$@"
 }
 
+# Containers need these rights; say at once which are missing, before anything is installed.
+need_container_rights() {
+  local cgroup=/sys/fs/cgroup lacks=()
+  unshare --mount --net --pid --ipc --uts --fork --mount-proc true 2>/dev/null ||
+    lacks+=("the right to make namespaces (CAP_SYS_ADMIN): use a machine or VM of its own, or a privileged container")
+  [ -e "$cgroup/cgroup.controllers" ] || cgroup=$cgroup/pids
+  if mkdir "$cgroup/sealyard-probe-$$" 2>/dev/null; then
+    rmdir "$cgroup/sealyard-probe-$$"
+  else
+    lacks+=("a writable /sys/fs/cgroup: mount the cgroup hierarchy read-write")
+  fi
+  [ ${#lacks[@]} -eq 0 ] && return
+  say "this machine cannot run the lab's containers. Missing:"
+  say "$(printf -- '- %s\n' "${lacks[@]}")"
+  say "bin/test --fast runs all that needs none."
+  exit 1
+}
+
 # need_packages NAME...: install those that are not there yet.
 need_packages() {
   local name absent=()
