@@ -37,11 +37,14 @@ def pc2_share(total: Supply) -> float:
     return min(1.0, max(0.0, 1 - (rate - total.c2) / total.both_c2))
 
 
-def miner_throughput(supplies: Mapping[str, Supply], c2: float) -> tuple[float, dict[str, float]]:
+def miner_throughput(
+    supplies: Mapping[str, Supply], c2: float, flexible: Sequence[tuple[str, Supply]]
+) -> tuple[float, dict[str, float]]:
     """Return the sectors per day that one miner's groups sustain, in all and by group.
 
-    `supplies` is by group, `c2` the miner's C2 pool. Workers that do PC2 and C2 serve C2 first, as Lotus does; PC2 gets
-    the rest of their day, first where it costs the least C2.
+    `supplies` is by group, `c2` the miner's C2 pool, `flexible` group and supply of each host that does both.
+    Workers that do PC2 and C2 serve C2 first, as Lotus does; PC2 gets the rest of their day, first where it costs the
+    least C2.
     """
     rates = {name: min(s.pc1, s.pc2) for name, s in supplies.items()}
     done = sum(rates.values())
@@ -49,15 +52,21 @@ def miner_throughput(supplies: Mapping[str, Supply], c2: float) -> tuple[float, 
     if c2 <= done:
         scale = c2 / done if done else 0.0
         return c2 if done else 0.0, {name: rate * scale for name, rate in rates.items()}
-    by_cost: dict[float, list[str]] = {}
-    for name, supply in supplies.items():
-        if supply.both_pc2 and supply.pc1 > rates[name]:
-            by_cost.setdefault(round(supply.both_c2 / supply.both_pc2, 6), []).append(name)
-    for cost, names in sorted(by_cost.items()):
-        wish = {name: min(supplies[name].pc1 - rates[name], supplies[name].both_pc2) for name in names}
-        more = min(sum(wish.values()), (c2 - done) / (1 + cost))
-        for name in names:
-            rates[name] += wish[name] * more / sum(wish.values())
+    by_cost: dict[float, list[tuple[str, float]]] = {}
+    for name, host in flexible:
+        if host.both_pc2 > 1e-6:
+            by_cost.setdefault(round(host.both_c2 / host.both_pc2, 6), []).append((name, host.both_pc2))
+    for cost, workers in sorted(by_cost.items()):
+        able: dict[str, float] = {}
+        for name, pc2 in workers:
+            able[name] = able.get(name, 0.0) + pc2
+        wish = {name: min(supplies[name].pc1 - rates[name], pc2) for name, pc2 in able.items()}
+        wanted = sum(wish.values())
+        if wanted <= 0:
+            continue
+        more = min(wanted, (c2 - done) / (1 + cost))
+        for name in wish:
+            rates[name] += wish[name] * more / wanted
         done += more
         c2 -= cost * more
     return done, rates
@@ -93,7 +102,9 @@ def balance(
     for owner, own in by_miner.items():
         pool = pools.get(owner, []) if owner is not None else []
         rate, rates = miner_throughput(
-            {group.name: supplies[group.name] for group in own}, sum(reports[name].supply.c2 for name in pool)
+            {group.name: supplies[group.name] for group in own},
+            sum(reports[name].supply.c2 for name in pool),
+            [(group.name, reports[name].supply) for group in own for name in sorted(group.hosts)],
         )
         total += rate
         able = sum(_able(supplies[group.name]) for group in own)

@@ -130,9 +130,13 @@ def possible_modes(shape: Shape, figures: Figures, whole: bool = False) -> list[
     if "PC1" in shape.tasks and not whole and not figures.small:
         none = [replace(m, pc1_most=0, cpu_share=1.0 if m.cpu_share else None) for m in modes if m.engines]
         found += [(mode, _supply(shape, mode, figures)) for mode in none]
-    # A split that is no better in any stage than another is no choice.
+    return found
+
+
+def worthwhile(found: Sequence[tuple[Mode, Supply]], tasks: Collection[str]) -> list[tuple[Mode, Supply]]:
+    """Leave out the splits that are no better in any stage than another: they are no choice."""
     kept: list[tuple[Mode, Supply]] = []
-    for mode, supply in sorted(found, key=lambda row: (_values(row[1]), row[0].does(shape.tasks)), reverse=True):
+    for mode, supply in sorted(found, key=lambda row: (_values(row[1]), row[0].does(tasks)), reverse=True):
         if not any(_covers(other, supply) for _, other in kept):
             kept.append((mode, supply))
     return kept

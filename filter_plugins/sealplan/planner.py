@@ -22,7 +22,7 @@ from sealplan.forks import (
 )
 from sealplan.grouping import Group, Member, make_groups, share_out
 from sealplan.model import Document, Error, Host, read_document
-from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes
+from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes, worthwhile
 from sealplan.sdr import judge_pc1
 from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, store_path
 from sealplan.topology import Machine, read_machine
@@ -138,13 +138,18 @@ class _Kind:
     figures: Figures
     modes: list[tuple[Mode, Supply]]
     stack: str
+    laid_out: bool = False
 
 
 def _profiles(doc: Document, errors: list[Error]) -> dict[str, _Profile]:
     kinds = _kinds(doc)
-    if sum(len(kind.modes) for kind in kinds) <= EXACT_LAYOUTS:
+    for exact_first in (True, False):
+        exact = sum(len(kind.modes) for kind in kinds) <= EXACT_LAYOUTS
         for kind in kinds:
-            kind.modes = [(m, bind(kind.machine, kind.wanted, m, kind.figures, "").supply) for m, _ in kind.modes]
+            if exact and (exact_first or not kind.laid_out):
+                kind.modes = [(m, bind(kind.machine, kind.wanted, m, kind.figures, "").supply) for m, _ in kind.modes]
+                kind.laid_out = True
+            kind.modes = worthwhile(kind.modes, kind.wanted.tasks)
     modes = _choose_modes(doc, kinds)
     found: dict[str, _Profile] = {}
     for kind in kinds:
