@@ -30,8 +30,8 @@ def sealing_plan_page(plan: Mapping[str, Any], document: Mapping[str, Any]) -> s
         for name, host in (document.get("hosts") or {}).items()
         if host.get("hardware")
     }
-    plan = _plain(plan)
-    return render(plan, hardware, changes=text(diff(document.get("current"), plan)))
+    # Without the changes plan.yml prints: applying a plan takes them away, and the second run would write the page again.
+    return render(_plain(plan), hardware)
 
 
 def sealing_plan_changes(plan: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
