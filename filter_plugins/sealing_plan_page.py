@@ -30,7 +30,7 @@ def sealing_plan_page(plan: Mapping[str, Any], document: Mapping[str, Any]) -> s
         for name, host in (document.get("hosts") or {}).items()
         if host.get("hardware")
     }
-    # Without the changes plan.yml prints: applying a plan takes them away, and the second run would write the page again.
+    # Without the changes that plan.yml prints: once applied they are gone, and a second run would write the page again.
     return render(_plain(plan), hardware)
 
 
