@@ -93,11 +93,13 @@ def verdict(lab: Lab, record: sealing.Record) -> int:
     broken = [] if real else sealing.violations(lab)
     proving = record.proving()
     print(f"sectors Proving: {len(proving)} of {SECTORS}")
-    _tell("PC1 output between groups", record.crossed)
+    # What leaves a PC2 host is a finalized sector on its way to the store, which Lotus moves without asking for groups.
+    crossed = [line for line in record.crossed if " from pc1-" in line]
+    _tell("PC1 output between groups", crossed)
     _tell("unsealed data between groups, where Lotus knows no groups", record.strayed)
     if not real:
         _tell("rules broken, as the stand-ins saw it", broken)
-    return 0 if len(proving) >= SECTORS and not record.crossed and not broken else 1
+    return 0 if len(proving) >= SECTORS and not crossed and not broken else 1
 
 
 def _tell(what: str, lines: list[str]) -> None:
