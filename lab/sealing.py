@@ -63,8 +63,9 @@ class Fetch:
 class Record:
     """What is known about the sectors: states, tasks done, and transfers between groups.
 
-    `crossed` are those a plan must prevent. `strayed` are those of unsealed data, which Lotus may make whatever the
-    groups say, because PC1 is placed without a look at where AP was done (contracts, semantic 5).
+    `crossed` are those a plan must prevent: what PC1 wrote. `strayed` are those Lotus may make whatever the groups say:
+    unsealed data, because PC1 is placed without a look at where AP was done, and finalized sectors, because the worker
+    that moves one to the store need not be the one that holds it (contracts, semantics 4 and 5).
     """
 
     states: dict[int, str] = field(default_factory=dict)
@@ -202,9 +203,7 @@ def parse_fetch(entry: dict[str, Any], target: str, hosts: dict[str, str]) -> Fe
     return Fetch(int(where[3]), where[2], hosts.get(where[1], where[1]), target, int(values["bytes"]), moment)
 
 
-def enter_fetches(
-    record: Record, transfers: list[Fetch], groups: dict[str, str], host_of: Callable[[str], str]
-) -> None:
+def enter_fetches(record: Record, transfers: list[Fetch], lab: Lab, host_of: Callable[[str], str]) -> None:
     """Book each transfer on the task it was made for, and note those that left their group.
 
     `host_of` turns a worker's name into its host.
@@ -218,11 +217,11 @@ def enter_fetches(
             min(
                 there, key=lambda task: max(task.begin - fetch.time, fetch.time - task.end, 0)
             ).fetched_bytes += fetch.size_bytes
-        ours, theirs = groups.get(fetch.target), groups.get(fetch.source)
+        ours, theirs = lab.groups.get(fetch.target), lab.groups.get(fetch.source)
         if ours and theirs and ours != theirs:
             text = f"sector {fetch.sector}: {fetch.size_bytes} {fetch.kind} bytes from {fetch.source} (group {theirs})"
-            there_too = record.strayed if fetch.kind == "unsealed" else record.crossed
-            there_too.append(f"{text} to {fetch.target} (group {ours})")
+            pc1_output = fetch.source in lab.pc1_hosts and fetch.kind != "unsealed"
+            (record.crossed if pc1_output else record.strayed).append(f"{text} to {fetch.target} (group {ours})")
 
 
 def violations(lab: Lab) -> list[str]:

@@ -28,11 +28,15 @@ PARAMETERS_PATH = "/mnt/proof-parameters"
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab. `hosts` maps inventory host names to addresses; `groups` maps worker hosts to their sealing group."""
+    """One lab. `hosts` maps inventory host names to addresses; `groups` maps worker hosts to their sealing group.
+
+    `pc1_hosts` are the hosts whose output must stay in its group.
+    """
 
     name: str
     hosts: dict[str, str]
     groups: dict[str, str]
+    pc1_hosts: frozenset[str]
     inventory: Path
 
     @property
@@ -74,7 +78,8 @@ def load(name: str = "lab") -> Lab:
     """The lab called `name`; LabError when there is none of that name."""
     if name not in SUBNETS:
         raise LabError(f"no lab is called {name!r}: use one of {', '.join(SUBNETS)}")
-    hosts = _hosts(yaml.safe_load((INVENTORY / "hosts.yml").read_text()))
+    tree = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
+    hosts = _hosts(tree)
     groups = {}
     for host in hosts:
         variables = INVENTORY / "host_vars" / f"{host}.yml"
@@ -82,7 +87,8 @@ def load(name: str = "lab") -> Lab:
             groups[host] = str(read["sealing_worker_group"])
     addresses = {host: SUBNETS[name] + address.removeprefix(SUBNET) for host, address in hosts.items()}
     inventory = INVENTORY if name == "lab" else _copy_inventory(name)
-    return Lab(name, addresses, groups, inventory)
+    pc1_hosts = frozenset(tree["all"]["children"]["worker"]["children"]["pc1_worker"]["hosts"])
+    return Lab(name, addresses, groups, pc1_hosts, inventory)
 
 
 def _hosts(tree: dict[str, Any]) -> dict[str, str]:

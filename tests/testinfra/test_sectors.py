@@ -36,12 +36,12 @@ def test_each_is_in_the_store_and_on_no_workers_scratch() -> None:
     assert (missing, left) == ([], {})
 
 
-def test_no_sealed_sector_crossed_its_group() -> None:
-    # Lotus looks at groups for PC2 only: the unsealed file may still go from one AddPiece worker to any PC1 worker.
+def test_no_pc1_output_crossed_its_group() -> None:
+    # Lotus looks at groups for PC2 only: the unsealed file may go from one AddPiece worker to any PC1 worker, and the
+    # finalized sector to the store by way of any worker that attaches it.
     fetch = "grep -oE 'Fetch http://[0-9.]+:[0-9]+/remote/(sealed|cache)' || true"
     address_group = {LAB.hosts[host]: group for host, group in LAB.groups.items()}
-    # A finalized sector on its way to the store leaves a PC2 host, whatever the group.
-    pc1 = {LAB.hosts[host] for host in LAB.groups if host.startswith("pc1-")}
+    pc1 = {LAB.hosts[host] for host in LAB.pc1_hosts}
     sources = {
         host: {
             line.removeprefix("Fetch http://").partition(":")[0]

@@ -86,7 +86,7 @@ def test_a_running_lab_keeps_its_programs(tmp_path: Path, monkeypatch: pytest.Mo
 
 def _lab(folder: Path) -> settings.Lab:
     hosts = {"seal": "10.0.0.14", "pc1-a": "10.0.0.21", "pc2-a": "10.0.0.31", "pc2-b": "10.0.0.32", "c2-a": "10.0.0.41"}
-    return settings.Lab("molecule", hosts, {"pc1-a": "a", "pc2-a": "a", "pc2-b": "b"}, folder)
+    return settings.Lab("molecule", hosts, {"pc1-a": "a", "pc2-a": "a", "pc2-b": "b"}, frozenset({"pc1-a"}), folder)
 
 
 def _entry(url: str, seconds: float) -> dict[str, str]:
@@ -128,7 +128,7 @@ def test_events_become_a_record_and_a_table(tmp_path: Path) -> None:
     record = _sealed()
     assert record.proving() == [7]
     inside = sealing.Fetch(sector=7, kind="sealed", source="pc1-a", target="pc2-a", size_bytes=2048, time=6.1)
-    sealing.enter_fetches(record, [inside], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
+    sealing.enter_fetches(record, [inside], _lab(tmp_path), lambda worker: worker.split("/")[0])
     assert not record.crossed
     lines = report.table(record).splitlines()
     assert lines[2].split() == ["7", "PC1", "pc1-a/pc1-0", "3.0", "0"]
@@ -138,14 +138,22 @@ def test_events_become_a_record_and_a_table(tmp_path: Path) -> None:
 def test_bytes_between_groups_are_reported(tmp_path: Path) -> None:
     record = _sealed()
     across = sealing.Fetch(sector=7, kind="sealed", source="pc1-a", target="pc2-b", size_bytes=2048, time=6.1)
-    sealing.enter_fetches(record, [across], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
+    sealing.enter_fetches(record, [across], _lab(tmp_path), lambda worker: worker.split("/")[0])
     assert record.crossed == ["sector 7: 2048 sealed bytes from pc1-a (group a) to pc2-b (group b)"]
 
 
 def test_unsealed_bytes_between_groups_are_told_apart(tmp_path: Path) -> None:
     record = _sealed()
     across = sealing.Fetch(sector=7, kind="unsealed", source="pc1-a", target="pc2-b", size_bytes=2048, time=2.1)
-    sealing.enter_fetches(record, [across], _lab(tmp_path).groups, lambda worker: worker.split("/")[0])
+    sealing.enter_fetches(record, [across], _lab(tmp_path), lambda worker: worker.split("/")[0])
+    assert not record.crossed
+    assert len(record.strayed) == 1
+
+
+def test_a_finalized_sector_on_its_way_to_the_store_is_told_apart(tmp_path: Path) -> None:
+    record = _sealed()
+    across = sealing.Fetch(sector=7, kind="sealed", source="pc2-a", target="pc2-b", size_bytes=2048, time=8.1)
+    sealing.enter_fetches(record, [across], _lab(tmp_path), lambda worker: worker.split("/")[0])
     assert not record.crossed
     assert len(record.strayed) == 1
 
