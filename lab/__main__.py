@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> int:
 
 def hosts(lab: Lab, lotus: str | None, params: str | None) -> None:
     """The base image, the running hosts, and what they are to run."""
+    containers.refuse_anothers(lab)
     binaries.provide(lab, lotus, params, bool(containers.running(lab)))
     if not image.exists():
         with report.step("base image (once, about a minute)"):

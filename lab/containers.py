@@ -9,9 +9,10 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from lab import image
-from lab.settings import LAB_DIR, PARAMETERS_PATH, STORE_HOSTS, STORE_PATH, Lab
+from lab.settings import LAB_DIR, PARAMETERS_PATH, ROOT, STORE_HOSTS, STORE_PATH, Lab
 from lab.shell import LabError, run
 
 WANTED_NOFILE = 1048576
@@ -46,6 +47,9 @@ def prepare_podman() -> None:
 
 def start(lab: Lab) -> list[str]:
     """Bring every host up and reachable; returns the hosts that were made anew."""
+    states = running(lab)
+    if not states:
+        remove(lab)  # A store without its hosts holds the sectors of a chain that is gone.
     _make_key(lab)
     _allow_inotify()
     if run(["podman", "network", "exists", lab.network], check=False).returncode != 0:
@@ -53,7 +57,6 @@ def start(lab: Lab) -> list[str]:
         run(["podman", "network", "create", "--subnet", lab.subnet, "--label", "sealyard=lab", lab.network])
     if run(["podman", "volume", "exists", lab.volume], check=False).returncode != 0:
         run(["podman", "volume", "create", "--label", "sealyard=lab", lab.volume])
-    states = running(lab)
     new = [host for host in lab.hosts if host not in states]
     if new:
         runtime = _working_runtime()
@@ -70,13 +73,24 @@ def start(lab: Lab) -> list[str]:
     return new
 
 
+def refuse_anothers(lab: Lab) -> None:
+    """A running lab belongs to the checkout that made it: only there are its key, programs and parameters."""
+    for entry in _listed(lab):
+        made_by = entry["Labels"].get("sealyard-checkout")
+        if made_by and made_by != str(ROOT):
+            raise LabError(f"a lab of {made_by} is on this machine: use it there, or end it with bin/lab down")
+
+
 def running(lab: Lab) -> dict[str, bool]:
     """The lab's hosts that exist, and whether each is running."""
-    listed = json.loads(
-        run(["podman", "ps", "--all", "--filter", f"label=sealyard={lab.name}", "--format", "json"]).stdout or "[]"
-    )
-    states = {name: entry["State"] == "running" for entry in listed for name in entry["Names"]}
+    states = {name: entry["State"] == "running" for entry in _listed(lab) for name in entry["Names"]}
     return {host: states[lab.container(host)] for host in lab.hosts if lab.container(host) in states}
+
+
+def _listed(lab: Lab) -> list[dict[str, Any]]:
+    command = ["podman", "ps", "--all", "--filter", f"label=sealyard={lab.name}", "--format", "json"]
+    listed: list[dict[str, Any]] = json.loads(run(command).stdout or "[]")
+    return listed
 
 
 def remove(lab: Lab) -> None:
@@ -142,7 +156,15 @@ def _working_runtime() -> str:
 
 def _create(lab: Lab, host: str, runtime: str) -> None:
     command = ["podman", "--runtime", runtime, "run", "--detach", "--name", lab.container(host), "--hostname", host]
-    command += ["--label", f"sealyard={lab.name}", "--systemd=always", "--privileged", *_limits()]
+    command += [
+        "--label",
+        f"sealyard={lab.name}",
+        "--label",
+        f"sealyard-checkout={ROOT}",
+        "--systemd=always",
+        "--privileged",
+        *_limits(),
+    ]
     command += ["--network", lab.network, "--ip", lab.hosts[host], "--stop-timeout", "20"]
     command += ["--volume", f"{lab.folder / 'params'}:{PARAMETERS_PATH}:ro"]
     if host in STORE_HOSTS:
