@@ -66,6 +66,14 @@ def explain(plan: Mapping[str, Any]) -> str:
             ["group", "miner", "hosts", "PC1/day", "PC2/day", "sectors/day", "bound by", "between hosts/day"], rows
         )
         lines.append("")
+    shares = [
+        [host, export["path"], _names(export["clients"]) or "nobody", " and ".join(export["transports"]), networks]
+        for host, slice_ in sorted(plan["hosts"].items())
+        for export in slice_["exports"]
+        for networks in [", ".join(export["networks"]) or "-"]
+    ]
+    if shares:
+        lines += [*_table(["host", "exports", "to", "over", "open to"], shares), ""]
     alike: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     for host, slice_ in sorted(plan["hosts"].items()):
         if slice_["workers"]:

@@ -30,6 +30,10 @@ PER_HOST: Final = {
     "sealing_stores": "stores",
     "sealing_worker_port": "worker_port",
     "sealing_address": "address",
+    "sealing_rdma_address": "rdma_address",
+    "sealing_mount_transport": "mount_transport",
+    "sealing_exports": "exports",
+    "sealing_mounts": "mounts",
 }
 
 
@@ -62,7 +66,7 @@ def plan_input(
                 host[key] = value
         if "address" not in host and own.get("ansible_host") is not None:
             host["address"] = own.get("ansible_host")
-        if any(role.endswith("_worker") for role in host["roles"]):
+        if any(role.endswith("_worker") for role in host["roles"]) or host.get("exports"):
             hardware = own.get("sealing_hardware")
             if hardware is None:
                 hardware = (own.get("ansible_facts") or {}).get("sealing_hardware")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sealplan.checks import groups, hardware, lotus, network, secrets, storage, variables
+from sealplan.checks import groups, hardware, lotus, network, secrets, shares, storage, variables
 from sealplan.checks.inventory import Check, Inventory, problem
 from sealplan.inventory import CLUSTER, PER_HOST
 from sealplan.inventory_variables import Problem, shown
@@ -37,6 +37,9 @@ CHECKS: tuple[Check, ...] = (
     network.check_addresses,
     network.check_ports,
     storage.check_stores,
+    shares.check_exports,
+    shares.check_mounts,
+    shares.check_rdma_addresses,
     hardware.check_declared_hardware,
     variables.check_cluster_values,
 )

@@ -25,6 +25,9 @@
       "roles": ["pc1_worker", ...],              inventory groups
       "hardware": {...} | "EPYC",                topologies schema or short form, see hardware.py
       "address": "10.0.0.1", "group": "a", "rack": "r1", "switch": "s1",
+      "rdma_address": "10.40.0.1/24", "mount_transport": "rdma" | "tcp",   default rdma
+      "exports": [{"path": "/sealer", "sync": true}],
+      "mounts": [{"server": "store-1", "source": "/sealer", "path": "/sealer", "transport", "read_only", "scratch"}],
       "reserved_cores", "sdr_producers", "scratch_path", "scratch_bytes", "measured_sec", "stores", "worker_port"
     }
   },
@@ -55,6 +58,28 @@ MEASURED: Final = ("AP", "PC1", "PC2", "C2")
 Error = dict[str, Any]
 """{path, value, problem, remedy}"""
 
+TRANSPORTS: Final = ("rdma", "tcp")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A directory that a host gives to others; `sync` false loses acknowledged data when the server crashes."""
+
+    path: str
+    sync: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """An export of `server` at `path`; `scratch` says that sectors are sealed there."""
+
+    server: str
+    source: str
+    path: str
+    transport: str
+    read_only: bool
+    scratch: bool
+
 
 @dataclass(slots=True)
 class Host:
@@ -79,6 +104,10 @@ class Host:
     stores: tuple[tuple[str, str], ...]
     worker_port: int
     address: str | None
+    rdma_address: str | None
+    mount_transport: str
+    exports: tuple[Export, ...]
+    mounts: tuple[Mount, ...]
 
 
 @dataclass(slots=True)
@@ -193,6 +222,20 @@ class _Reader:
             else:
                 found.append((str(store["name"]), str(store["path"])))
         return tuple(found)
+
+    def entries(self, source: Mapping[str, Any], key: str, path: str, required: str) -> list[Mapping[str, Any]]:
+        """Return the dictionaries of a list that have the text `required`, and tell of the others."""
+        value = source.get(key) or ()
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            self.bad(f"{path}.{key}", value, "is not a list", f"[{{{required}: ...}}]")
+            return []
+        found = []
+        for index, one in enumerate(value):
+            if isinstance(one, Mapping) and isinstance(one.get(required), str) and one[required]:
+                found.append(one)
+            else:
+                self.bad(f"{path}.{key}[{index}]", one, f"needs {required}", f"{{{required}: ...}}")
+        return found
 
 
 def _shown(value: object) -> object:
@@ -368,7 +411,7 @@ def _host(
     tasks = frozenset(task for role, task in TASK_OF_ROLE.items() if role in roles)
     known: Mapping[str, Any] | None = None
     key = b""
-    if tasks:
+    if tasks or value.get("hardware") is not None:
         known, key = hardware.read(value.get("hardware"), f"{path}.hardware")
     both = (value, path) if value.get("scratch_bytes") is not None else (settings, "settings")
     scratch = reader.whole(both[0], "scratch_bytes", both[1], None)
@@ -378,6 +421,12 @@ def _host(
             return reader.whole(value, field, path, default, least)
         return reader.whole(settings, field, "settings", default, least)
 
+    scratch_path = (
+        reader.text(value, "scratch_path", path, None)
+        or reader.text(settings, "scratch_path", "settings", "/sealer")
+        or "/sealer"
+    ).rstrip("/") or "/"
+    transport = reader.choice(value, "mount_transport", path, TRANSPORTS, "rdma")
     return Host(
         name=name,
         tasks=tasks,
@@ -391,16 +440,39 @@ def _host(
         switch=reader.text(value, "switch", path, None),
         reserved_cores=own("reserved_cores", 2) or 0,
         sdr_producers=own("sdr_producers", None),
-        scratch_path=(
-            reader.text(value, "scratch_path", path, None)
-            or reader.text(settings, "scratch_path", "settings", "/sealer")
-            or "/sealer"
-        ).rstrip("/")
-        or "/",
+        scratch_path=scratch_path,
         scratch_bytes=scratch,
         scratch_declared=scratch is not None,
         measured_sec={**base_measured, **reader.measured(value, path)} if value.get("measured_sec") else base_measured,
         stores=reader.stores(value, path) if value.get("stores") is not None else base_stores,
         worker_port=own("worker_port", 3456, 1) or 3456,
         address=reader.text(value, "address", path, None),
+        rdma_address=reader.text(value, "rdma_address", path, None),
+        mount_transport=transport,
+        exports=tuple(
+            Export(_directory(one["path"]), one.get("sync") is not False)
+            for one in reader.entries(value, "exports", path, "path")
+        ),
+        mounts=tuple(
+            _mount(one, transport, scratch_path)
+            for one in reader.entries(value, "mounts", path, "path")
+            if isinstance(one.get("server"), str)
+        ),
+    )
+
+
+def _directory(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _mount(one: Mapping[str, Any], transport: str, scratch_path: str) -> Mount:
+    path = _directory(str(one["path"]))
+    scratch = one.get("scratch")
+    return Mount(
+        server=str(one["server"]),
+        source=_directory(str(one.get("source") or path)),
+        path=path,
+        transport=str(one.get("transport") or transport),
+        read_only=one.get("read_only") is True,
+        scratch=scratch is True or (scratch is None and path == scratch_path),
     )

@@ -15,7 +15,6 @@ from sealplan.forks import (
     force_config,
     fork_environment,
     fork_flags,
-    group_shares,
     merge_processes,
     miner_flags,
     myscheduler,
@@ -24,6 +23,7 @@ from sealplan.grouping import Group, Member, make_groups, share_out
 from sealplan.model import Document, Error, Host, read_document
 from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes, worthwhile
 from sealplan.sdr import judge_pc1
+from sealplan.shares import add_shares, mounted_scratch_bytes, scratch_mount
 from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, store_path
 from sealplan.topology import Machine, read_machine
 
@@ -78,6 +78,7 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
         miner = miner_of_group.get(group) if group else miner_of_pool.get(host.name)
         hosts[host.name] = _host_slice(doc, host, profiles.get(host.name), group, miner)
     _translate(doc, groups, hosts, miner_of_group)
+    add_shares(doc, groups, hosts, warnings)
     moves = _moves(doc, group_of, miner_of_group)
     capacity, notes = balance(groups, miner_of_group, miner_of_pool, reports, figures(doc.settings.sector_size))
     warnings.extend(notes)
@@ -169,6 +170,7 @@ def _kinds(doc: Document) -> list[_Kind]:
     machines: dict[bytes, Machine] = {}
     kinds: dict[tuple[bool, object], _Kind] = {}
     applied = doc.current.get("hosts") or {}
+    mounted = mounted_scratch_bytes(doc)
     for host in doc.hosts.values():
         if not host.tasks or host.hardware is None:
             continue
@@ -181,12 +183,15 @@ def _kinds(doc: Document) -> list[_Kind]:
             host.reserved_cores,
             host.sdr_producers,
             host.scratch_bytes,
+            mounted.get(host.name, -1),
             tuple(sorted(host.measured_sec.items())),
             host.worker_port,
             host.miner_roles,
         )
         fig = figures(doc.settings.sector_size, host.measured_sec)
-        scratch = host.scratch_bytes if host.scratch_bytes is not None else machine.scratch_bytes
+        scratch = host.scratch_bytes
+        if scratch is None:
+            scratch = mounted.get(host.name, machine.scratch_bytes)
         wanted = Wanted(
             host.tasks,
             host.reserved_cores,
@@ -261,7 +266,8 @@ def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
 def _profile(kind: _Kind, mode: Mode) -> _Profile:
     host, machine, fig = kind.first, kind.machine, kind.figures
     layout = bind(machine, kind.wanted, mode, fig, "hosts.?")
-    if host.tasks & {"PC1", "PC2"} and kind.wanted.scratch_bytes is None and not fig.small:
+    holds = host.tasks & ({"PC1"} if scratch_mount(host) else {"PC1", "PC2"})
+    if holds and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
     post = [role for role in ("winning", "window") if role in host.miner_roles]
     if post and any(slot.gpu for slot in layout.slots) and not fig.small:
@@ -568,7 +574,7 @@ def _one_group_per_miner(
 
 
 def _translate(doc: Document, groups: list[Group], hosts: dict[str, Any], miner_of_group: Mapping[str, Owner]) -> None:
-    """Add what the two other stacks read: myscheduler.json, config.toml, exports and mounts."""
+    """Add what the two other stacks read: myscheduler.json, config.toml."""
     fig = figures(doc.settings.sector_size)
     if doc.settings.stack == "lotus_distributed":
         for name, slice_ in hosts.items():
@@ -600,12 +606,7 @@ def _translate(doc: Document, groups: list[Group], hosts: dict[str, Any], miner_
                 own_ids = own_ids or by_miner.get((worker["miner"], worker["miner_role"]), [])
                 worker["config"] = force_config(worker, own_ids, host.scratch_path, addresses[name], fig)
         for group in groups:
-            servers = [h for h in group.hosts if any("PC1" in w["tasks"] for w in hosts[h]["workers"])]
-            path = doc.hosts[group.hosts[0]].scratch_path if group.hosts else "/sealer"
-            exports, mounts = group_shares(sorted(group.hosts), servers, addresses, path)
             for host_name in group.hosts:
-                hosts[host_name]["exports"] = exports.get(host_name, [])
-                hosts[host_name]["mounts"] = mounts.get(host_name, [])
                 hosts[host_name]["group_id"] = ids[group.name]
 
 

@@ -141,6 +141,39 @@ def deal_share_without_deal_miner(inventory: Inventory) -> None:
     inventory.groups.pop("deal_miner")
 
 
+def shared(inventory: Inventory, mount: dict[str, Any] | None = None, **pc1: Any) -> None:
+    """Let pc2-a mount pc1-a's scratch over RDMA, with a mistake in `mount` or in pc1-a's variables."""
+    inventory.hostvars["pc1-a"].update(
+        {"sealing_rdma_address": "10.232.0.21/24", "sealing_exports": [{"path": "/sealer"}], **pc1}
+    )
+    mounts = [{"server": "pc1-a", "path": "/sealer", **(mount or {})}]
+    inventory.hostvars["pc2-a"].update(sealing_rdma_address="10.232.0.31/24", sealing_mounts=mounts)
+
+
+def system_disk_with(mount: str) -> dict[str, Any]:
+    """Return facts of a host whose only disk also carries `mount`."""
+    disks = [{"name": "sda", "system": True, "mounts": ["/", "/boot", mount]}]
+    return {"sealing_hardware": {"disks": disks}}
+
+
+def shared_between_groups(inventory: Inventory) -> None:
+    """A mount more, by a host of another group."""
+    shared(inventory)
+    inventory.hostvars["pc2-b"].update(
+        sealing_rdma_address="10.232.0.32/24", sealing_mounts=[{"server": "pc1-a", "path": "/sealer"}]
+    )
+
+
+def mounts_of_pc2(*mounts: dict[str, Any]) -> Callable[[Inventory], None]:
+    """Return a mistake: these mounts of pc1-a beside a good one."""
+
+    def breaks(inventory: Inventory) -> None:
+        shared(inventory, sealing_exports=[{"path": "/sealer"}, {"path": "/data"}])
+        inventory.hostvars["pc2-a"]["sealing_mounts"] += [{"server": "pc1-a", **mount} for mount in mounts]
+
+    return breaks
+
+
 CASES = [
     # --- groups ---
     Case(
@@ -476,7 +509,7 @@ CASES = [
     Case(
         "a stack that is only planned",
         "lab",
-        lambda i: i.every(sealing_stack="force_remote_worker"),
+        lambda i: i.every(sealing_stack="force_remote_worker", sealing_mount_transport="tcp"),
         "all/sealing_stack",
         "not yet be installed",
         "sealing_stack: lotus",
@@ -668,6 +701,159 @@ CASES = [
         "window/sealing_stores",
         "lacks store store",
         "add store store",
+    ),
+    # --- shares ---
+    Case(
+        "export of the system disk",
+        "lab",
+        lambda i: shared(i, sealing_exports=[{"path": "/sealer"}, {"path": "/"}]),
+        "pc1-a/sealing_exports[1].path",
+        "lies on the system disk",
+        "mount point of a data disk",
+    ),
+    Case(
+        "export from a partition of the system disk",
+        "lab",
+        lambda i: shared(i, ansible_facts=system_disk_with("/sealer")),
+        "pc1-a/sealing_exports[0].path",
+        "lies on the system disk sda",
+        "mount point of a data disk",
+    ),
+    Case(
+        "two exports of one path",
+        "lab",
+        lambda i: shared(i, sealing_exports=[{"path": "/sealer"}, {"path": "/sealer/"}]),
+        "pc1-a/sealing_exports[1].path",
+        "exported twice",
+        "one entry",
+    ),
+    Case(
+        "export of what another host exports",
+        "lab",
+        lambda i: (shared(i), i.hostvars["pc2-a"].update(sealing_exports=[{"path": "/sealer"}])),
+        "pc2-a/sealing_exports[0].path",
+        "is itself mounted from pc1-a",
+        "export it on pc1-a alone",
+    ),
+    Case(
+        "mount of a host that exports nothing",
+        "lab",
+        lambda i: shared(i, {"server": "pc1-b"}),
+        "pc2-a/sealing_mounts[0].server",
+        "exports nothing",
+        "sealing_exports: [{path: /sealer}] for pc1-b",
+    ),
+    Case(
+        "mount of a host that is not there",
+        "lab",
+        lambda i: shared(i, {"server": "pc1a"}),
+        "pc2-a/sealing_mounts[0].server",
+        "no host of the inventory",
+        "server: pc1-a",
+    ),
+    Case(
+        "mount of the host itself",
+        "lab",
+        lambda i: shared(i, {"server": "pc2-a"}),
+        "pc2-a/sealing_mounts[0].server",
+        "is this host itself",
+        "leave it out",
+    ),
+    Case(
+        "mount of a directory that is not exported",
+        "lab",
+        lambda i: shared(i, {"source": "/scratch"}),
+        "pc2-a/sealing_mounts[0].source",
+        "not exported by pc1-a, which exports /sealer",
+        "source: /sealer",
+    ),
+    Case(
+        "mount point used twice",
+        "lab",
+        mounts_of_pc2({"path": "/sealer", "source": "/data"}),
+        "pc2-a/sealing_mounts[1].path",
+        "already the mount of pc1-a:/sealer",
+        "of its own",
+    ),
+    Case(
+        "mount over the system",
+        "lab",
+        mounts_of_pc2({"path": "/usr/share", "source": "/data"}),
+        "pc2-a/sealing_mounts[1].path",
+        "belongs to the system",
+        "/sealer",
+    ),
+    Case(
+        "one server by two transports",
+        "lab",
+        mounts_of_pc2({"path": "/data", "transport": "tcp"}),
+        "pc2-a/sealing_mounts[1].transport",
+        "would carry both over TCP",
+        "transport: rdma",
+    ),
+    Case(
+        "scratch that cannot be written",
+        "lab",
+        lambda i: shared(i, {"read_only": True, "scratch": True}),
+        "pc2-a/sealing_mounts[0].read_only",
+        "read-only",
+        "read_only: false",
+    ),
+    Case(
+        "export to no RDMA address",
+        "lab",
+        lambda i: (shared(i), i.hostvars["pc1-a"].pop("sealing_rdma_address")),
+        "pc1-a/sealing_rdma_address",
+        "/sealer of this host is mounted over RDMA by pc2-a",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "mount from no RDMA address",
+        "lab",
+        lambda i: (shared(i), i.hostvars["pc2-a"].pop("sealing_rdma_address")),
+        "pc2-a/sealing_rdma_address",
+        "mounts /sealer of pc1-a over RDMA",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "two RDMA networks",
+        "lab",
+        lambda i: shared(i, sealing_rdma_address="10.233.0.21/24"),
+        "pc2-a/sealing_rdma_address",
+        "is in another network",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "RDMA address without a prefix",
+        "lab",
+        lambda i: shared(i, sealing_rdma_address="10.232.0.21"),
+        "pc1-a/sealing_rdma_address",
+        "has no prefix",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "two hosts with one RDMA address",
+        "lab",
+        lambda i: shared(i, sealing_rdma_address="10.232.0.31/24"),
+        "pc2-a/sealing_rdma_address",
+        "also the address of pc1-a",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "scratch shared by two groups",
+        "lab",
+        shared_between_groups,
+        "pc1-a/sealing_exports",
+        "is the scratch of groups a, b",
+        "sealing_worker_group: a",
+    ),
+    Case(
+        "a transport that is none",
+        "lab",
+        lambda i: shared(i, {"transport": "udp"}),
+        "pc2-a/sealing_mounts[0].transport",
+        "not one of rdma, tcp",
+        "rdma",
     ),
 ]
 

@@ -43,6 +43,8 @@ def planned(stack: str, **settings: Any) -> dict[str, Any]:
             "c2": {"roles": ["c2_worker"], "hardware": GPU, "address": "10.0.0.9"},
         },
     }
+    for host in document["hosts"].values():
+        host["rdma_address"] = f"{host['address']}/24"
     result = plan(document)
     jsonschema.Draft202012Validator(SCHEMA).validate(result)
     assert result["errors"] == []
