@@ -82,6 +82,7 @@ def seal(lab: Lab) -> int:
     record = sealing.load(lab)
     with report.following() as tell:
         sealing.watch(lab, record, SECTORS, lambda missing: play.pledge(lab, missing), tell)
+    sealing.enter_assignments(record, sealing.assignments(lab))
     sealing.enter_fetches(record, sealing.fetches(lab), lab, lambda worker: worker.split("/")[0])
     sealing.save(lab, record)
     print(report.table(record))
@@ -123,11 +124,13 @@ def _own_options(rest: list[str]) -> tuple[dict[str, str | None], list[str]]:
 
 
 def status(lab: Lab) -> int:
-    """Print each host's state; 1 when one is missing or down."""
+    """Print each host's state, and the sectors and jobs of the seal miner; 1 when a host is missing or down."""
     states = containers.running(lab)
     for host, address in lab.hosts.items():
         state = {True: "running", False: "stopped", None: "absent"}[states.get(host)]
         print(f"{host:14} {address:14} {state}")
+    if states.get(sealing.SEAL_HOST):
+        print(sealing.now(lab))
     return 0 if len(states) == len(lab.hosts) and all(states.values()) else 1
 
 

@@ -42,12 +42,15 @@ def sectors(repo: Path) -> dict[int, str]:
     return found
 
 
+def workers(repo: Path) -> dict[str, str]:
+    """Name of each worker by the id it has with the miner."""
+    return {key: str(value["Info"]["Hostname"]) for key, value in call(repo, "WorkerStats").items()}
+
+
 def jobs(repo: Path, names: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Running jobs by call id; `names` remembers which worker is behind which id."""
     found = {}
     for worker, items in (call(repo, "WorkerJobs") or {}).items():
-        if items and worker not in names:
-            names.update({key: value["Info"]["Hostname"] for key, value in call(repo, "WorkerStats").items()})
         for job in items or []:
             if job["RunWait"] == 0:
                 found[str(job["ID"]["ID"])] = {
@@ -64,9 +67,14 @@ def watch(repo: Path) -> None:
     known_jobs: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     look_at_sectors = 0.0
+    logging = False
     while True:
         now = time.time()
         try:
+            if not logging:
+                # Tasks that last less than a look are known from the scheduler's log alone.
+                call(repo, "LogSetLevel", "advmgr", "debug")
+                logging = True
             running = jobs(repo, names)
             for ident in running.keys() - known_jobs.keys():
                 print(json.dumps({"event": "start", "time": now, "id": ident, **running[ident]}), flush=True)
@@ -74,11 +82,15 @@ def watch(repo: Path) -> None:
                 print(json.dumps({"event": "end", "time": now, "id": ident, **known_jobs[ident]}), flush=True)
             known_jobs = running
             if now >= look_at_sectors:
+                if (found := workers(repo)) != names:
+                    names.update(found)
+                    print(json.dumps({"event": "workers", "time": now, "names": names}), flush=True)
                 states = sectors(repo)
                 if states != known_sectors or look_at_sectors == 0.0:
                     print(json.dumps({"event": "sectors", "time": now, "states": states}), flush=True)
                 known_sectors, look_at_sectors = states, now + 0.5
         except (OSError, KeyError, ValueError) as error:
+            logging = False
             print(json.dumps({"event": "trouble", "time": now, "text": str(error)}), flush=True)
             time.sleep(2)
         busy = any(state in SHORT_STAGES for state in known_sectors.values()) or len(known_sectors) < int(sys.argv[2])

@@ -56,7 +56,8 @@ def table(record: Record) -> str:
     for number in record.alive():
         done = sorted((t for t in record.tasks if t.sector == number), key=lambda task: task.begin)
         for task in done:
-            rows.append((str(number), task.task, task.worker, f"{task.end - task.begin:.1f}", str(task.fetched_bytes)))
+            seconds = "under 1" if task.end is None else f"{task.end - task.begin:.1f}"
+            rows.append((str(number), task.task, task.worker, seconds, str(task.fetched_bytes)))
         if not done:
             rows.append((str(number), "-", "sealed before this record began", "-", "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]

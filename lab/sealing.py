@@ -34,13 +34,16 @@ TASKS = {
 
 @dataclass
 class Task:
-    """One task of one sector: `begin` and `end` in seconds since 1970, bytes as fetched from another host."""
+    """One task of one sector: `begin` and `end` in seconds since 1970, bytes as fetched from another host.
+
+    `end` is None where the task was over before anyone looked, and only the scheduler's log knows of it.
+    """
 
     sector: int
     task: str
     worker: str
     begin: float
-    end: float
+    end: float | None
     fetched_bytes: int = 0
 
 
@@ -59,6 +62,16 @@ class Fetch:
     time: float
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """One task given to a worker, as the miner's scheduler logged it; `worker` is the id it has with the miner."""
+
+    sector: int
+    task: str
+    worker: str
+    time: float
+
+
 @dataclass
 class Record:
     """What is known about the sectors: states, tasks done, and transfers between groups.
@@ -72,6 +85,7 @@ class Record:
     tasks: list[Task] = field(default_factory=list)
     crossed: list[str] = field(default_factory=list)
     strayed: list[str] = field(default_factory=list)
+    workers: dict[str, str] = field(default_factory=dict)
 
     def alive(self) -> list[int]:
         """Sectors that are on their way or have arrived."""
@@ -92,6 +106,7 @@ def load(lab: Lab) -> Record:
         [Task(**task) for task in read["tasks"]],
         list(read["crossed"]),
         list(read["strayed"]),
+        dict(read["workers"]),
     )
 
 
@@ -164,6 +179,8 @@ def apply(record: Record, open_tasks: dict[str, Task], event: dict[str, Any]) ->
             if record.states.get(number) != state:
                 lines.append(f"sector {number}: {state}")
                 record.states[number] = state
+    elif event["event"] == "workers":
+        record.workers.update(event["names"])
     elif event["event"] == "start":
         name = TASKS.get(event["task"], event["task"])
         task = Task(event["sector"], name, event["worker"], event["time"], event["time"])
@@ -177,30 +194,63 @@ def apply(record: Record, open_tasks: dict[str, Task], event: dict[str, Any]) ->
 
 def fetches(lab: Lab) -> list[Fetch]:
     """Every transfer between two hosts that the workers of the lab have logged."""
-    found = []
     hosts = {address: host for host, address in lab.hosts.items()}
-    for target in lab.hosts:
-        command = ["journalctl", "--quiet", "--output=json", "--output-fields=MESSAGE", "--grep=Fetch done"]
-        text = run(["podman", "exec", lab.container(target), *command, "-u", "lotus-worker@*"], check=False).stdout
-        for line in text.splitlines():
-            fetch = parse_fetch(json.loads(line), target, hosts)
-            if fetch and fetch.source != target:
-                found.append(fetch)
-    return sorted(found, key=lambda fetch: fetch.time)
+    found = [
+        parse_fetch(entry, target, hosts)
+        for target in lab.hosts
+        for entry in _journal(lab, target, "lotus-worker@*", "Fetch done")
+    ]
+    return sorted((fetch for fetch in found if fetch and fetch.source != fetch.target), key=lambda fetch: fetch.time)
+
+
+def assignments(lab: Lab) -> list[Assignment]:
+    """Every task that the seal miner has given out since its log was opened for it."""
+    found = map(parse_assignment, _journal(lab, SEAL_HOST, "lotus-miner-seal", "SCHED ASSIGNED"))
+    return [assignment for assignment in found if assignment]
+
+
+def _journal(lab: Lab, host: str, unit: str, text: str) -> list[dict[str, Any]]:
+    command = ["journalctl", "--quiet", "--output=json", "--output-fields=MESSAGE", f"--grep={text}", f"--unit={unit}"]
+    lines = run(["podman", "exec", lab.container(host), *command], check=False).stdout.splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def parse_fetch(entry: dict[str, Any], target: str, hosts: dict[str, str]) -> Fetch | None:
     """A journal entry with Lotus's line `Fetch done {"url", "out", "took", "bytes", …}`; None for any other."""
-    message = entry.get("MESSAGE")
-    start = message.find("{") if isinstance(message, str) and "Fetch done" in message else -1
-    if not isinstance(message, str) or start < 0:
+    values = _logged(entry, "Fetch done")
+    if not values:
         return None
-    values = json.loads(message[start:])
     where = re.match(r"https?://([^:/]+).*/remote/([a-z-]+)/s-t0\d+-(\d+)$", values["url"])
     if not where:
         return None
     moment = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
     return Fetch(int(where[3]), where[2], hosts.get(where[1], where[1]), target, int(values["bytes"]), moment)
+
+
+def parse_assignment(entry: dict[str, Any]) -> Assignment | None:
+    """A journal entry with Lotus's line `SCHED ASSIGNED {"sector", "task", "worker", …}`; None for any other."""
+    values = _logged(entry, "SCHED ASSIGNED")
+    if not values:
+        return None
+    moment = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+    return Assignment(int(values["sector"]), TASKS.get(values["task"], values["task"]), str(values["worker"]), moment)
+
+
+def _logged(entry: dict[str, Any], text: str) -> dict[str, Any]:
+    """The fields that follow `text` in a line of go-log; empty where the line is another."""
+    message = entry.get("MESSAGE")
+    start = message.find("{") if isinstance(message, str) and text in message else -1
+    return dict(json.loads(str(message)[start:])) if start >= 0 else {}
+
+
+def enter_assignments(record: Record, given: list[Assignment]) -> None:
+    """Enter the tasks that were over before anyone saw them run."""
+    for one in given:
+        worker = record.workers.get(one.worker, one.worker)
+        of_one = [a for a in given if (a.sector, a.task, a.worker) == (one.sector, one.task, one.worker)]
+        seen = [t for t in record.tasks if (t.sector, t.task, t.worker) == (one.sector, one.task, worker)]
+        if len(seen) < len(of_one):
+            record.tasks.append(Task(one.sector, one.task, worker, one.time, None))
 
 
 def enter_fetches(record: Record, transfers: list[Fetch], lab: Lab, host_of: Callable[[str], str]) -> None:
@@ -215,13 +265,25 @@ def enter_fetches(record: Record, transfers: list[Fetch], lab: Lab, host_of: Cal
         there = [t for t in record.tasks if t.sector == fetch.sector and host_of(t.worker) == fetch.target]
         if there:
             min(
-                there, key=lambda task: max(task.begin - fetch.time, fetch.time - task.end, 0)
+                there, key=lambda task: max(task.begin - fetch.time, fetch.time - (task.end or task.begin), 0)
             ).fetched_bytes += fetch.size_bytes
         ours, theirs = lab.groups.get(fetch.target), lab.groups.get(fetch.source)
         if ours and theirs and ours != theirs:
             text = f"sector {fetch.sector}: {fetch.size_bytes} {fetch.kind} bytes from {fetch.source} (group {theirs})"
             pc1_output = fetch.source in lab.pc1_hosts and fetch.kind != "unsealed"
             (record.crossed if pc1_output else record.strayed).append(f"{text} to {fetch.target} (group {ours})")
+
+
+def now(lab: Lab) -> str:
+    """What the seal miner says of its sectors and of the jobs on its workers, in its own words."""
+    said = []
+    for question in ("sectors list --fast", "sealing jobs"):
+        command = ["/opt/lotus/current/bin/lotus-miner", f"--miner-repo={SEAL_REPO}", *question.split()]
+        asked = run(["podman", "exec", lab.container(SEAL_HOST), *command], check=False)
+        if asked.returncode != 0:
+            return "the seal miner does not answer (yet)"
+        said.append(asked.stdout.strip())
+    return "\n".join(said)
 
 
 def violations(lab: Lab) -> list[str]:

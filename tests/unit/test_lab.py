@@ -135,6 +135,34 @@ def test_events_become_a_record_and_a_table(tmp_path: Path) -> None:
     assert lines[3].split() == ["7", "PC2", "pc2-a/pc2-0", "2.0", "2048"]
 
 
+def test_a_task_too_short_to_be_seen_is_known_from_the_schedulers_log() -> None:
+    record = _sealed()
+    record.workers = {"u1": "pc1-a/pc1-0", "u2": "pc2-a/pc2-0"}
+
+    def given(worker: str, task: str, seconds: float) -> sealing.Assignment:
+        fields = json.dumps({"assigner": "util", "sector": 7, "task": task, "window": 0, "worker": worker})
+        line = f"2026-11-20T10:00:00.000Z\tDEBUG\tadvmgr\tsealer/sched.go:76\tSCHED ASSIGNED\t{fields}"
+        found = sealing.parse_assignment({"MESSAGE": line, "__REALTIME_TIMESTAMP": str(int(seconds * 1e6))})
+        assert found
+        return found
+
+    log = [
+        given("u1", "seal/v0/addpiece", 1.5),
+        given("u1", "seal/v0/precommit/1", 2.0),
+        given("u2", "seal/v0/precommit/2", 6.0),
+        given("u2", "seal/v0/commit/1", 8.5),
+    ]
+    for _ in range(2):
+        sealing.enter_assignments(record, log)
+        rows = [line.split()[1:5] for line in report.table(record).splitlines()[2:]]
+        assert rows == [
+            ["AP", "pc1-a/pc1-0", "under", "1"],
+            ["PC1", "pc1-a/pc1-0", "3.0", "0"],
+            ["PC2", "pc2-a/pc2-0", "2.0", "0"],
+            ["C1", "pc2-a/pc2-0", "under", "1"],
+        ]
+
+
 def test_bytes_between_groups_are_reported(tmp_path: Path) -> None:
     record = _sealed()
     across = sealing.Fetch(sector=7, kind="sealed", source="pc1-a", target="pc2-b", size_bytes=2048, time=6.1)

@@ -56,10 +56,19 @@ def heartbeat_sec() -> float:
 
 
 _log_lock = threading.Lock()
+_debugged: set[str] = set()
+"""Systems whose DEBUG lines are written: `log set-level`."""
+
+
+def set_log_level(system: str, level: str) -> None:
+    """As `log set-level --system SYSTEM LEVEL`; `*` is every system."""
+    (_debugged.add if level.lower() == "debug" else _debugged.discard)(system)
 
 
 def log(level: str, system: str, message: str, **fields: Json) -> None:
     """One line in go-log's plain format on stderr."""
+    if level == "DEBUG" and not _debugged & {system, "*"}:
+        return
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
     stamp += time.strftime("%z", time.localtime(now))

@@ -28,6 +28,7 @@ from .common import (
     log,
     read_json,
     rfc3339,
+    set_log_level,
     violation,
     write_json,
 )
@@ -499,7 +500,7 @@ class Daemon:
         add("read", "NetProtectList", lambda: sorted(self.protected))
         add("read", "NetAutoNatStatus", lambda: {"Reachability": 0, "PublicAddrs": None})
         add("read", "LogList", lambda: ["chain", "main", "net"])
-        add("write", "LogSetLevel", lambda _system, _level: None)
+        add("write", "LogSetLevel", set_log_level)
         add("admin", "LogAlerts", lambda: [])
         add("read", "ChainHead", lambda: tipset(self.chain.head))
         add("read", "ChainGetGenesis", lambda: tipset(self.chain.blocks[0]))

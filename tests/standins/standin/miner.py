@@ -23,6 +23,7 @@ from .common import (
     id_address,
     log,
     rfc3339,
+    set_log_level,
     write_json,
 )
 from .config import Config
@@ -527,7 +528,7 @@ class Miner:
         add("admin", "AuthNew", self._auth_new)
         add("admin", "Shutdown", self.stop.set)
         add("write", "LogList", lambda: ["advmgr", "main", "miner", "sectors", "stores", "wdpost"])
-        add("write", "LogSetLevel", lambda _system, _level: None)
+        add("write", "LogSetLevel", set_log_level)
         add("admin", "LogAlerts", lambda: [])
         add("read", "ActorAddress", lambda: self.actor)
         add("read", "ActorSectorSize", lambda _actor: self.sector_bytes)

@@ -87,6 +87,9 @@ def _log(call: Call) -> None:
         out("\n".join(api.call("LogList")))
     elif call.command == "log set-level" and not call.args:
         raise CommandError("level is required")
+    else:
+        for system in call.many("system") or ["*"]:
+            api.call("LogSetLevel", [system, call.args[0]])
 
 
 def _backup(call: Call) -> None:

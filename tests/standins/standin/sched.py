@@ -186,6 +186,14 @@ class Scheduler:
                 job = Job(str(uuid.uuid4()), request.sector, request.task, 1, time.time())
                 best.jobs[job.call] = job
                 self.queue.remove(request)
+                log(
+                    "DEBUG",
+                    "advmgr",
+                    "SCHED ASSIGNED",
+                    sector=request.sector["Number"],
+                    task=task_type(request.task),
+                    worker=best.id,
+                )
                 threading.Thread(target=self._execute, args=(request, best, job), daemon=True).start()
 
     def _rank(self, worker: Worker) -> tuple[float, int]:
