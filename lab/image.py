@@ -42,8 +42,8 @@ HOOKS = (
 
 def name() -> str:
     """Reference of the image in podman's store; changes when its recipe changes."""
-    recipe = "\n".join((*PACKAGES, *HOOKS, _release()))
-    return f"localhost/sealyard-host:{_release()}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    recipe = "\n".join((*PACKAGES, *HOOKS, release()))
+    return f"localhost/sealyard-host:{release()}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
 def exists() -> bool:
@@ -53,20 +53,21 @@ def exists() -> bool:
 
 def build() -> None:
     """Make the image (about 70 s); LabError when the release or its package sources cannot be told."""
-    sources = apt_sources(Path("/etc/apt"), _release())
+    sources = apt_sources(Path("/etc/apt"), release())
     if not sources:
         raise LabError(
-            f"no package source for {_release()} in /etc/apt: the lab's hosts are made from this machine's own"
+            f"no package source for {release()} in /etc/apt: the lab's hosts are made from this machine's own"
         )
     with tempfile.TemporaryDirectory(prefix="sealyard-image-") as folder:
         rootfs = Path(folder) / "rootfs.tar"
         command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
         command += [f"--customize-hook={hook}" for hook in HOOKS]
-        run([*command, _release(), str(rootfs), *sources])
+        run([*command, release(), str(rootfs), *sources])
         run(["podman", "import", "--change", "CMD /sbin/init", str(rootfs), name()])
 
 
-def _release() -> str:
+def release() -> str:
+    """Code name of this machine's release, such as bookworm."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 

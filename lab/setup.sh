@@ -2,6 +2,7 @@
 
 SYSTEM_PACKAGES=(python3 python3-venv openssh-client ca-certificates iproute2)
 CONTAINER_PACKAGES=(podman mmdebstrap runc netavark aardvark-dns iptables uidmap)
+VM_PACKAGES=(qemu-system-x86 qemu-utils e2fsprogs mmdebstrap)
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import containers
+from lab import containers, vm
 from lab.settings import ROOT
 
 USAGE = """\
 bin/test            lint, unit tests, conformance of the stand-ins, molecule scenario `default`
 bin/test --fast     the part that needs no containers: all but molecule
+bin/test --rdma     molecule scenario `rdma`: NFS over RDMA between three virtual machines
 bin/test NAME ...   only these: lint, unit, conformance, or a scenario of molecule/
                     conformance takes --lotus DIR --params DIR, to be run against real Lotus
 """
@@ -62,6 +63,8 @@ def main(arguments: list[str]) -> int:
             options += [word, str(Path(next(words, "")).resolve())]
         elif word == "--fast":
             names += fast
+        elif word.removeprefix("--") == "rdma":
+            names.append("rdma")
         elif word in (*fast, *scenarios):
             names.append(word)
         else:
@@ -70,13 +73,14 @@ def main(arguments: list[str]) -> int:
             )
             return 2
     names = names or [*fast, "default"]
-    if any(name in scenarios for name in names):
-        lacks = containers.missing()
-        if lacks:
-            print("bin/test: this machine cannot run the lab's containers. Missing:", file=sys.stderr)
-            print("\n".join(f"- {lack}" for lack in lacks), file=sys.stderr)
-            print("bin/test --fast runs all that needs none.", file=sys.stderr)
-            return 1
+    in_containers = any(name in scenarios and name != "rdma" for name in names)
+    lacks = (containers.missing() if in_containers else []) + (vm.missing() if "rdma" in names else [])
+    if lacks:
+        print("bin/test: this machine cannot run the lab. Missing:", file=sys.stderr)
+        print("\n".join(f"- {lack}" for lack in lacks), file=sys.stderr)
+        print("bin/test --fast runs all that needs none.", file=sys.stderr)
+        return 1
+    if in_containers:
         containers.prepare_podman()
     os.environ["PATH"] = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
