@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import lotus_peer_id
 import pytest
 
 from tests.testinfra.cluster import LAB, Process, daemons, machine, miners, output, plan
-from tests.unit.test_file_set import load
 
 ACTOR = "t01000"
 (WINNING,) = miners("winning")
@@ -84,4 +84,4 @@ def test_the_chain_names_the_miner_that_clients_shall_reach() -> None:
     (owner,) = [m for m in miners("seal", "deal") if plan()["miners"][m.host]["peer_id_owner"]]
     key = machine(owner.host).file(f"{owner.repo}/keystore/NRUWE4BSOAWWQ33TOQ").content_string
     daemon = next(d for d in daemons() if d.name == "private")
-    assert daemon.call("StateMinerInfo", ACTOR, None)["PeerId"] == load("lotus_peer_id").peer_id(key)
+    assert daemon.call("StateMinerInfo", ACTOR, None)["PeerId"] == lotus_peer_id.peer_id(key)

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import daemon_peers
+import host_state
+import lotus_wallet
 import pytest
 from ansible.errors import AnsibleFilterError
 from lotus_builds import lotus_builds
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "library" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-host_state, daemon_peers, lotus_wallet = load("host_state"), load("daemon_peers"), load("lotus_wallet")
 
 
 def test_swap_table() -> None:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import stat
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import file_set
 import pytest
 
-
-def load(name: str) -> ModuleType:
-    path = Path(__file__).parents[2] / "library" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-file_set = load("file_set")
 ME = {"owner": str(os.getuid()), "group": str(os.getgid())}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sealing_hardware as facts
 
-from library import sealing_hardware as facts
 from tests.unit import sysfs_tree
 
 ROOT = Path(__file__).parents[2]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import json
 
+import lotus_peer_id
 import pytest
 from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 from lotus_miner import members, missing_reservations, run_of, unproven
 
-from tests.unit.test_file_set import load
-
-lotus_peer_id = load("lotus_peer_id")
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
 
 

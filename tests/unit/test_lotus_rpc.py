@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
+import lotus_rpc as rpc
 import pytest
 import yaml
 
 TOKEN = "aaa.bbb.ccc"
-
-
-def load() -> ModuleType:
-    path = Path(__file__).parents[2] / "library" / "lotus_rpc.py"
-    spec = importlib.util.spec_from_file_location("lotus_rpc", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["lotus_rpc"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-rpc = load()
 
 
 @pytest.mark.parametrize(

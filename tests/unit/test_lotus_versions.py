@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import lotus_versions as versions
 import pytest
 
 ID_A, ID_B, ID_C, ID_D = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "dddddddddddd"
-
-
-def load() -> ModuleType:
-    path = Path(__file__).parents[2] / "library" / "lotus_versions.py"
-    spec = importlib.util.spec_from_file_location("lotus_versions", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["lotus_versions"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-versions = load()
 
 
 def options(root: Path, build: str = ID_A, **given: Any) -> dict[str, Any]:

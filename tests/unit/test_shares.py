@@ -1,4 +1,4 @@
-"""Shared scratch and stores in the plan: one ID on every host, exports to the RDMA network, TCP only where asked for."""
+"""Shared scratch and stores in the plan: one ID on every host, exports to the RDMA network, TCP only where asked."""
 
 from __future__ import annotations
 

@@ -6,10 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-from tests.unit.test_file_set import load
-
-unit_set = load("unit_set")
+import unit_set
 
 SHOWN = """\
 Id=lotus-worker@pc1-0.service
@@ -47,7 +44,7 @@ def test_states_are_read_from_systemctl_show() -> None:
     assert (new.known, new.started_at) == (False, 0.0)
 
 
-def state(name: str, active: str = "active", enabled: bool = True, started_at: float = 100.0) -> object:
+def state(name: str, active: str = "active", enabled: bool = True, started_at: float = 100.0) -> unit_set.State:
     return unit_set.State(name, True, active, enabled, False, started_at, 1)
 
 
