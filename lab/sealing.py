@@ -17,6 +17,8 @@ from lab.shell import LabError, run
 
 SEAL_HOST = "seal"
 SEAL_REPO = "/var/lib/lotus/miner-seal"
+SEAL_ENVIRONMENT = "/etc/sealyard/lotus-miner-seal.env"
+LOTUS_MINER = "/opt/lotus/current/bin/lotus-miner"
 VIOLATIONS = "/var/log/lotus-standin/violations.ndjson"
 SILENCE_LIMIT_SEC = 1500
 """With real Lotus on two cores two C2 at once take 5 minutes; nothing at all for 25 minutes is a fault."""
@@ -278,8 +280,9 @@ def now(lab: Lab) -> str:
     """What the seal miner says of its sectors and of the jobs on its workers, in its own words."""
     said = []
     for question in ("sectors list --fast", "sealing jobs"):
-        command = ["/opt/lotus/current/bin/lotus-miner", f"--miner-repo={SEAL_REPO}", *question.split()]
-        asked = run(["podman", "exec", lab.container(SEAL_HOST), *command], check=False)
+        # The command asks the daemon, too: its token stays in the file of the unit.
+        script = f"set -a; . {SEAL_ENVIRONMENT}; exec {LOTUS_MINER} --miner-repo={SEAL_REPO} {question}"
+        asked = run(["podman", "exec", lab.container(SEAL_HOST), "sh", "-c", script], check=False)
         if asked.returncode != 0:
             return "the seal miner does not answer (yet)"
         said.append(asked.stdout.strip())
