@@ -9,11 +9,15 @@ import py_compile
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fork_contract
 from standin import params
 from standin.contract import environment_of
+from standin.stack import FORK, LOTUS
 
 HERE = Path(__file__).resolve().parent
 CONTRACTS = HERE.parent / "contracts"
@@ -24,13 +28,35 @@ SHEBANG = b"#!/usr/bin/python3 -IS\n"
 MAIN = "import sys\nfrom standin.main import main\nsys.exit(main())\n"
 
 
+@dataclass(frozen=True)
+class Options:
+    """What to build. `generation` is the fork's: 1 (limits by worker flags), 2 (myscheduler.json)."""
+
+    network: str = "2k"
+    nofile_floor: int = 100000
+    stack: str = LOTUS
+    generation: int = 2
+    official_worker: bool = False
+    newest_network_version: int = 14
+
+    def generation_of(self, program: str) -> int:
+        return 0 if program == "lotus-worker" and self.official_worker else self.generation
+
+
 def contract(name: str) -> Any:
     return json.loads((CONTRACTS / f"lotus-1.36.2.{name}.json").read_text())
 
 
-def slim_cli(program: str) -> Any:
+def reader(program: str, options: Options) -> Callable[[str], Any]:
+    """Gives the documents cli, config, files and resources of the program's stack."""
+    if options.stack == LOTUS:
+        return contract
+    return lambda name: fork_contract.document(name, options.generation_of(program))
+
+
+def slim_cli(program: str, read: Callable[[str], Any]) -> Any:
     """Only what the parser reads: the whole table costs start-up time."""
-    table = contract("cli")[program]
+    table = read("cli")[program]
     keep = ("names", "takes_value", "type", "default", "default_is_text", "env", "repeatable", "hidden")
 
     def flags(items: list[Any]) -> list[Any]:
@@ -61,7 +87,8 @@ def compiled(source: bytes, name: str) -> bytes:
         return target.read_bytes()
 
 
-def archive(program: str, network: str, nofile_floor: int) -> bytes:
+def archive(program: str, options: Options) -> bytes:
+    read = reader(program, options)
     buffer = io.BytesIO()
     buffer.write(SHEBANG)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as bundle:
@@ -75,24 +102,31 @@ def archive(program: str, network: str, nofile_floor: int) -> bytes:
             put(name, source)
 
         module("__main__.py", MAIN.encode())
-        info = f'PROGRAM = "{program}"\nNETWORK = "{network}"\nNOFILE_FLOOR = {nofile_floor}\n'
+        info = (
+            f'PROGRAM = "{program}"\nNETWORK = "{options.network}"\nNOFILE_FLOOR = {options.nofile_floor}\n'
+            f'STACK = "{options.stack}"\nGENERATION = {options.generation_of(program)}\n'
+            f"NEWEST_NETWORK_VERSION = {options.newest_network_version}\n"
+        )
         for path in sorted((HERE / "standin").glob("*.py")):
             module(f"standin/{path.name}", info.encode() if path.stem == "buildinfo" else path.read_bytes())
-        put("standin/cli.json", json.dumps(slim_cli(program), separators=(",", ":")).encode())
-        put("standin/environment.json", json.dumps(environment_of(contract), separators=(",", ":")).encode())
+        if options.stack == FORK:
+            for path in sorted((HERE / "standin" / "fork").glob("*.py")):
+                module(f"standin/fork/{path.name}", path.read_bytes())
+        put("standin/cli.json", json.dumps(slim_cli(program, read), separators=(",", ":")).encode())
+        put("standin/environment.json", json.dumps(environment_of(read), separators=(",", ":")).encode())
         if ROLES[program]:
-            keys = contract("config")
+            keys = read("config")
             put("standin/config.json", json.dumps({r: keys[r] for r in ROLES[program]}, separators=(",", ":")).encode())
         if program in ("lotus-miner", "lotus-worker"):
-            put("standin/resources.json", json.dumps(contract("resources"), separators=(",", ":")).encode())
+            put("standin/resources.json", json.dumps(read("resources"), separators=(",", ":")).encode())
     return buffer.getvalue()
 
 
-def build(outdir: Path, network: str = "2k", nofile_floor: int = 100000) -> None:
+def build(outdir: Path, options: Options) -> None:
     """Write the four programs; a file in use is replaced, not overwritten."""
     outdir.mkdir(parents=True, exist_ok=True)
     for program in PROGRAMS:
-        data = archive(program, network, nofile_floor)
+        data = archive(program, options)
         temp = outdir / f".{program}.new"
         temp.write_bytes(data)
         temp.chmod(0o755)
@@ -109,10 +143,26 @@ def main() -> int:
     parser.add_argument(
         "--params", type=Path, help="also write stand-ins of the 2 KiB proof parameters into this folder"
     )
-    options = parser.parse_args()
-    build(options.outdir, options.network, options.nofile_floor)
-    if options.params:
-        params.write(str(options.params))
+    parser.add_argument("--stack", choices=(LOTUS, FORK), default=LOTUS)
+    parser.add_argument("--fork", dest="stack", action="store_const", const=FORK, help=f"the same as --stack {FORK}")
+    parser.add_argument(
+        "--generation",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        help="of the fork: 1 schedules by flags, 2 by myscheduler.json",
+    )
+    parser.add_argument(
+        "--official-worker", action="store_true", help="lotus-worker is the official one of the fork's base version"
+    )
+    parser.add_argument(
+        "--newest-network-version", type=int, default=14, help="the newest network the fork follows (a closed fork may)"
+    )
+    given = vars(parser.parse_args())
+    outdir, parameters = given.pop("outdir"), given.pop("params")
+    build(outdir, Options(**given))
+    if parameters:
+        params.write(str(parameters))
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .common import CommandError, Exit, parse_duration
+from .stack import IS_FORK
 
 TRUE = ("1", "t", "T", "TRUE", "true", "True")
 FALSE = ("0", "f", "F", "FALSE", "false", "False")
@@ -77,7 +78,8 @@ def _parse_flags(specs: list[Any], argv: list[str], call: Call) -> list[str]:
         call.flags[primary] = ([default] if default else []) if _is_list(spec) else default
         for variable in spec.get("env") or []:
             value = os.environ.get(variable)
-            if value:
+            # In the fork's urfave/cli a text variable that is set but empty counts (an empty LOTUS_MINER_PATH).
+            if value or (value is not None and IS_FORK and spec["takes_value"]):
                 converted = _convert(spec, value, primary)
                 call.flags[primary] = value.split(",") if _is_list(spec) else converted
                 call.given.add(primary)
@@ -107,7 +109,7 @@ def _parse_flags(specs: list[Any], argv: list[str], call: Call) -> list[str]:
             if primary not in seen_lists:
                 call.flags[primary] = []
                 seen_lists.add(primary)
-            call.flags[primary].extend(str(result).split(","))
+            call.flags[primary].extend([str(result)] if IS_FORK else str(result).split(","))
         else:
             call.flags[primary] = result
         call.given.add(primary)

@@ -11,13 +11,12 @@ import threading
 import time
 from typing import Any
 
-from . import buildinfo
+from . import buildinfo, stack
 
 Json = Any
 
-COMMIT = "+git.c6f4d024"
-NODE_VERSION = f"1.36.2+{buildinfo.NETWORK}{COMMIT}"
-MINER_VERSION = f"v1.36.2-dev+{buildinfo.NETWORK}{COMMIT}"
+NODE_VERSION = stack.CURRENT.node_version
+MINER_VERSION = stack.CURRENT.miner_version
 ADDRESS_PREFIX = "f" if buildinfo.NETWORK == "mainnet" else "t"
 SECTOR_SIZES = {"2KiB": 2048, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 32 << 30, "64GiB": 64 << 30}
 NETWORK_SIZES = {"2k": ("2KiB", "8MiB"), "calibnet": ("32GiB", "64GiB"), "mainnet": ("32GiB", "64GiB")}
@@ -58,6 +57,7 @@ def heartbeat_sec() -> float:
 _log_lock = threading.Lock()
 _debugged: set[str] = set()
 """Systems whose DEBUG lines are written: `log set-level`."""
+hidden_levels: set[str] = set()
 
 
 def set_log_level(system: str, level: str) -> None:
@@ -65,9 +65,13 @@ def set_log_level(system: str, level: str) -> None:
     (_debugged.add if level.lower() == "debug" else _debugged.discard)(system)
 
 
+
+
 def log(level: str, system: str, message: str, **fields: Json) -> None:
     """One line in go-log's plain format on stderr."""
     if level == "DEBUG" and not _debugged & {system, "*"}:
+        return
+    if level in hidden_levels:
         return
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"

@@ -37,6 +37,8 @@ def flatten(table: Json, prefix: str = "") -> dict[str, Any]:
 class Config:
     """Settings by dotted key: environment over file over compiled default."""
 
+    daemon_needs_file = True
+
     def __init__(self, path: str, role: str) -> None:
         import tomllib
 
@@ -44,12 +46,16 @@ class Config:
         self.role = role
         self.values: dict[str, Any] = {}
         if not os.path.exists(path):
-            if role == "daemon":
+            if role == "daemon" and self.daemon_needs_file:
                 raise CommandError(f"error reading config: open {path}: no such file or directory")
             return
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
-        if role == "daemon" and not re.search(r"^\s*EnableSplitstore\s*=", text, re.MULTILINE):
+        if (
+            role == "daemon"
+            and self.daemon_needs_file
+            and not re.search(r"^\s*EnableSplitstore\s*=", text, re.MULTILINE)
+        ):
             raise CommandError(
                 "error reading config: Config does not contain explicit set of EnableSplitstore field, refusing "
                 "to load "

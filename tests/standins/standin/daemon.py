@@ -45,6 +45,7 @@ from .net import (
 )
 from .p2p import Link, Network, split_peer
 from .repo import B58, Repo
+from .stack import CURRENT
 from .wallet import Wallet
 
 SYNC_COMPLETE = 4
@@ -57,10 +58,12 @@ def is_peer_id(text: str) -> bool:
 
 
 class Daemon:
+    config_kind = Config
+
     def __init__(self, call: Call, repo: Repo) -> None:
         self.call = call
         self.repo = repo
-        self.config = Config(repo.at("config.toml"), "daemon")
+        self.config = self.config_kind(repo.at("config.toml"), "daemon")
         self.wallet = Wallet(repo)
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
@@ -107,7 +110,7 @@ class Daemon:
                 raise CommandError("loading genesis car file failed: invalid header") from None
         elif buildinfo.NETWORK != "2k":
             wanted = {
-                "NetworkVersion": 27,
+                "NetworkVersion": CURRENT.public_network_version,
                 "NetworkName": buildinfo.NETWORK,
                 "Accounts": [],
                 "Miners": [],
@@ -481,7 +484,7 @@ class Daemon:
         add = self.rpc.add
         add("read", "Version", self._version)
         add("read", "Session", lambda: self.session)
-        self.rpc.v0["Filecoin.Version"] = Method("read", lambda: dict(self._version(), APIVersion=0x10500))
+        self.rpc.v0["Filecoin.Version"] = Method("read", lambda: dict(self._version(), APIVersion=CURRENT.full_v0))
         add("read", "StartTime", lambda: rfc3339(self.started))
         add("read", "AuthVerify", self._auth_verify)
         add("admin", "AuthNew", self._auth_new)
@@ -568,7 +571,7 @@ class Daemon:
         add("read", "StandIn.Blocks", lambda count: self.chain.blocks[-int(count) :])
 
     def _version(self) -> Json:
-        return {"Version": NODE_VERSION, "APIVersion": 0x20300, "BlockDelay": max(1, round(block_delay_sec()))}
+        return {"Version": NODE_VERSION, "APIVersion": CURRENT.full_v1, "BlockDelay": max(1, round(block_delay_sec()))}
 
     def _auth_verify(self, token: str) -> list[str]:
         allow = self.repo.verify(token)
@@ -811,7 +814,7 @@ def local_addresses() -> list[str]:
         probe.close()
 
 
-def run(call: Call) -> None:
+def run(call: Call, kind: type[Daemon] = Daemon) -> None:
     check_environment()
     repo = Repo(call.text("repo"), "daemon")
     log("INFO", "main", f"lotus repo: {repo.path}")
@@ -824,7 +827,7 @@ def run(call: Call) -> None:
             shutil.copyfile(expand(config_file), repo.at("config.toml"))
     repo.lock()
     try:
-        daemon = Daemon(call, repo)
+        daemon = kind(call, repo)
         repo.secret()
         source = call.text("import-snapshot") or call.text("import-chain")
         if call.on("remove-existing-chain") and source:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from . import stack
 from .chain import ATTO
 from .cli import Call
 from .common import CommandError, block_delay_sec, expand, out, parse_duration, table
@@ -51,7 +52,7 @@ def print_config(role: str) -> None:
 
 
 def wait_api(call: Call, connect: Callable[[], RpcClient]) -> None:
-    deadline = time.monotonic() + parse_duration(call.text("timeout"))
+    deadline = time.monotonic() + parse_duration(call.text("timeout") or "30s")  # 1.12 has no flag for it
     while time.monotonic() < deadline:
         try:
             api = connect()
@@ -385,7 +386,7 @@ def _state_wait(call: Call, api: RpcClient) -> None:
 def _version(_call: Call, api: RpcClient) -> None:
     from .common import NODE_VERSION
 
-    out(f"Daemon:  {api.call('Version')['Version']}+api1.5.0")
+    out(f"Daemon:  {api.call('Version')['Version']}+api{stack.text(stack.CURRENT.full_v0)}")
     out(f"Local: lotus version {NODE_VERSION}")
 
 

@@ -10,9 +10,15 @@ from types import FrameType
 from . import buildinfo, contract
 from .cli import Call, UsageError, help_text, parse
 from .common import MINER_VERSION, NODE_VERSION, CommandError, Exit, log
+from .stack import IS_FORK
 
 
 def dispatch(program: str, call: Call) -> None:
+    if IS_FORK:
+        from .fork import entry
+
+        if entry.dispatch(program, call):
+            return
     if program == "lotus":
         if call.command == "daemon":
             from . import daemon

@@ -45,6 +45,7 @@ from .paths import BITS, LocalStore, kinds_of
 from .repo import Repo
 from .sched import Scheduler, Worker
 from .sealing import Sealing
+from .stack import CURRENT
 from .tasks import Executor, duration_sec, prove, worker_info
 
 ALLOW_TASKS = {
@@ -72,10 +73,20 @@ HOLD_SEC = 30.0
 
 
 class Miner:
+    config_kind = Config
+    index_kind = MemIndex
+    store_kind = LocalStore
+    executor_kind = Executor
+    sealing_kind = Sealing
+    allow_tasks: dict[str, tuple[str, ...]] = ALLOW_TASKS
+    always_tasks: tuple[str, ...] = ("GET", "C1", "PR1", "FIN", "FUS", "FRU")
+    info_timeout_sec = HOLD_SEC + 10
+    f3_supported = True
+
     def __init__(self, repo: Repo, full_node: ApiInfo) -> None:
         self.repo = repo
         self.full_node = RpcClient(full_node, "v1")
-        self.config = Config(repo.at("config.toml"), "miner")
+        self.config = self.config_kind(repo.at("config.toml"), "miner")
         self._check_config()
         self.meta = repo.meta()
         if not self.meta.get("miner-address"):
@@ -91,15 +102,23 @@ class Miner:
         self.save_lock = threading.RLock()
         self.head: Json = self.node("StandIn.WaitHead", ["", 0])
         self.head_changed = threading.Condition()
-        self.index = MemIndex()
+        self.index = self.index_kind()
         self.started = time.time()
-        self.sched = Scheduler(
-            self.config.text("Storage.Assigner"), self._track, self.meta.setdefault("work_hosts", {})
-        )
-        self.winning = not self.config.on("Subsystems.DisableWinningPoSt")
-        self.window = not self.config.on("Subsystems.DisableWindowPoSt")
-        self.f3 = os.environ.get("LOTUS_DISABLE_F3_SUBSYSTEM", "") in ("", "0", "false", "no")
+        self.sched = self._scheduler()
+        self.winning, self.window = self._duties()
+        self.f3 = self.f3_supported and os.environ.get("LOTUS_DISABLE_F3_SUBSYSTEM", "") in ("", "0", "false", "no")
         self.posted: dict[int, int] = {}
+
+    def _scheduler(self) -> Scheduler:
+        hosts = self.meta.setdefault("work_hosts", {})
+        return Scheduler(self.config.text("Storage.Assigner"), self._track, hosts)
+
+    def _duties(self) -> tuple[bool, bool]:
+        """Whether this process does winning and window PoSt."""
+        return (
+            not self.config.on("Subsystems.DisableWinningPoSt"),
+            not self.config.on("Subsystems.DisableWindowPoSt"),
+        )
 
     def _check_config(self) -> None:
         enabled = {
@@ -194,23 +213,23 @@ class Miner:
         server = HttpServer(host, int(port), self._http)
         check_public("lotus-miner API", host)
         remote = self.config.text("API.RemoteListenAddress") or f"127.0.0.1:{server.port}"
-        self.store = LocalStore(
+        self.store = self.store_kind(
             self.index, f"http://{remote}/remote", self.token, self.config.number("Storage.ParallelFetchLimit")
         )
         for path in self.repo.storage_paths():
             self.store.open(path)
         self.repo.open_journal()
-        tasks = {"GET", "C1", "PR1", "FIN", "FUS", "FRU"}
-        for key, shorts in ALLOW_TASKS.items():
+        tasks = set(self.always_tasks)
+        for key, shorts in self.allow_tasks.items():
             if self.config.on(f"Storage.{key}"):
                 tasks.update(shorts)
         name = self.config.text("Storage.LocalWorkerName") or os.uname().nodename
-        self.local = Executor(
+        self.local = self.executor_kind(
             name,
             self.store,
             self.sector_bytes,
             tasks,
-            worker_info(name, self.sector_bytes, False),
+            self._local_info(name),
             lambda call, _task, result, error: self.sched.returned(call, result, error),
         )
         if os.environ.get("LOTUS_MINER_ABORT_UNFINISHED_WORK") == "1":
@@ -221,8 +240,9 @@ class Miner:
         ]:
             del self.meta["work"][key]
         self.meta["local_calls"] = []
-        self.sealing = Sealing(self)
+        self.sealing = self.sealing_kind(self)
         self.sched.add(Worker(self.local.session, "", self._local_call, self.local.info, tasks, set(self.store.paths)))
+        self._before_serving()
         server.start()
         self.repo.secret()
         self.repo.write_api(f"/{'ip6' if ':' in server.host else 'ip4'}/{server.host}/tcp/{server.port}/http")
@@ -240,6 +260,15 @@ class Miner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop.set())
         self.stop.wait()
+        self._close(server)
+
+    def _before_serving(self) -> None:
+        """Everything of the process exists, nobody can call it yet."""
+
+    def _local_info(self, name: str) -> Json:
+        return worker_info(name, self.sector_bytes, False)
+
+    def _close(self, server: HttpServer) -> None:
         log("WARN", "node", "received shutdown")
         log("WARN", "node", "Shutting down...")
         self.sealing.closed = True
@@ -437,7 +466,7 @@ class Miner:
         api = RpcClient(ApiInfo(self.token(), f"http://{address}"), "v0")
 
         def call(method: str, params: list[Json]) -> Json:
-            return api.call(method, params, HOLD_SEC + 10)
+            return api.call(method, params, self.info_timeout_sec if method == "Info" else HOLD_SEC + 10)
 
         session = call("Session", [])
         log("INFO", "sectors", f"Connected to a remote worker at {url}")
@@ -445,7 +474,7 @@ class Miner:
         if known:
             log("WARN", "advmgr", "duplicated worker added", id=session)
             known.enabled = True
-            self.sched.look()
+            self.sched.wake("worker")
             return
         info, tasks, paths = call("Info", []), call("StandIn.Tasks", []), call("Paths", [])
         worker = Worker(session, url, call, info, set(tasks), {p["ID"] for p in paths})
@@ -461,6 +490,7 @@ class Miner:
                 if worker.enabled:
                     log("WARN", "advmgr", "failed to check worker session", worker=worker.id, error=str(error))
                 worker.enabled = False
+                self.sched.wake("lost")
                 self.stop.wait(2)
                 continue
             if answer["session"] != worker.id:
@@ -479,7 +509,7 @@ class Miner:
                 worker.enabled = answer["enabled"]
                 changed = True
             if changed:
-                self.sched.look()
+                self.sched.wake("worker")
 
     # HTTP and API
 
@@ -520,7 +550,11 @@ class Miner:
         add(
             "read",
             "Version",
-            lambda: {"Version": NODE_VERSION, "APIVersion": 0x10500, "BlockDelay": max(1, round(block_delay_sec()))},
+            lambda: {
+                "Version": NODE_VERSION,
+                "APIVersion": CURRENT.miner,
+                "BlockDelay": max(1, round(block_delay_sec())),
+            },
         )
         add("read", "Session", lambda: self.session)
         add("read", "StartTime", lambda: rfc3339(self.started))
@@ -667,7 +701,7 @@ class Miner:
         worker = self.sched.workers.get(self.local.session)
         if worker:
             worker.paths = set(self.store.paths)
-            self.sched.look()
+            self.sched.wake("worker")
 
     def _check_provable(self, _proof: int, sectors: list[Json]) -> Json:
         """As the real one: a sector sealed elsewhere has no record in this repo and is called bad (17)."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 from collections.abc import Callable
 
-from . import numbers
+from . import numbers, stack
 from .cli import Call
 from .common import (
     CommandError,
@@ -24,6 +23,7 @@ from .common import (
 )
 from .lotus_cli import auth, fetch_params, fil, fullnode_info, print_config, wait_api
 from .net import ApiInfo, RpcClient
+from .paths import new_metadata
 from .repo import Repo
 
 
@@ -77,7 +77,7 @@ def _auth(call: Call) -> None:
 def _version(call: Call) -> None:
     from .common import MINER_VERSION
 
-    out(f"Daemon:  {miner(call).call('Version')['Version']}+api1.5.0")
+    out(f"Daemon:  {miner(call).call('Version')['Version']}+api{stack.text(stack.CURRENT.miner)}")
     out(f"Local: lotus-miner version {MINER_VERSION}")
 
 
@@ -293,19 +293,14 @@ def storage_attach(call: Call, api: RpcClient) -> None:
                 raise CommandError(f"parsing max-storage: {error}") from None
         if not (call.on("store") or call.on("seal")):
             raise CommandError("must specify at least one of --store or --seal")
-        meta = {
-            "ID": str(uuid.uuid4()),
-            "Weight": call.number("weight"),
-            "CanSeal": call.on("seal"),
-            "CanStore": call.on("store"),
-            "MaxStorage": limit,
-            "Groups": call.many("groups") or None,
-            "AllowTo": call.many("allow-to") or None,
-            "AllowTypes": None,
-            "DenyTypes": None,
-            "AllowMiners": None,
-            "DenyMiners": None,
-        }
+        meta = new_metadata(
+            seal=call.on("seal"),
+            store=call.on("store"),
+            weight=call.number("weight"),
+            max_bytes=limit,
+            groups=call.many("groups"),
+            allow_to=call.many("allow-to"),
+        )
         write_json(meta_file, meta, indent=2)
     api.call("StorageAddLocal", [path])
 

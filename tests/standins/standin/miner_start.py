@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-import uuid
 
 from . import buildinfo, params
 from .cli import Call
@@ -26,6 +25,7 @@ from .common import (
 from .config import check_environment
 from .lotus_cli import fullnode_info, sync_wait
 from .net import RpcClient
+from .paths import new_metadata
 from .repo import Repo
 from .tasks import prove
 
@@ -102,19 +102,7 @@ def init(call: Call) -> None:
     repo.lock()
     paths = [expand(p) for p in call.many("pre-sealed-sectors")]
     if not call.on("no-local-storage"):
-        store = {
-            "ID": str(uuid.uuid4()),
-            "Weight": 10,
-            "CanSeal": True,
-            "CanStore": True,
-            "MaxStorage": 0,
-            "Groups": None,
-            "AllowTo": None,
-            "AllowTypes": None,
-            "DenyTypes": None,
-            "AllowMiners": None,
-            "DenyMiners": None,
-        }
+        store = new_metadata(seal=True, store=True)
         write_json(repo.at("sectorstore.json"), store, indent=2)
         paths.append(repo.path)
     repo.set_storage_paths(paths)
@@ -183,6 +171,7 @@ def import_preseal(meta: Json, source: str, actor: str) -> None:
             "Proof": "",
         }
         meta["allocated"] = [[0, number]]
+        meta["nextid"] = number
 
 
 def configure(call: Call, repo: Repo, api: RpcClient, actor: str, on_chain: Json, peer: str) -> None:

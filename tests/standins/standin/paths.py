@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from . import contract
 from .common import CommandError, Json, heartbeat_sec, log, read_json, sector_name, violation
 from .net import Request, Response, http
 from .sectorfiles import DIRECTORIES, KINDS, remove
+from .stack import IS_FORK
 
 BITS = {"unsealed": 1, "sealed": 2, "cache": 4, "update": 8, "update-cache": 16, "piece": 32}
 FETCHING = "fetching"
@@ -31,6 +33,29 @@ def seal_space(kinds: list[str], sector_bytes: int) -> int:
 def store_space(kinds: list[str], sector_bytes: int) -> int:
     tenths = contract.resources()["space"]["finalized_multipliers_tenths"]
     return sum(int(tenths[k]) * sector_bytes // 10 for k in kinds)
+
+
+def new_metadata(
+    *,
+    seal: bool,
+    store: bool,
+    weight: int = 10,
+    max_bytes: int = 0,
+    groups: list[str] | None = None,
+    allow_to: list[str] | None = None,
+) -> Json:
+    """A sectorstore.json with a new ID, with the keys of this stack's version."""
+    meta = {
+        "ID": str(uuid.uuid4()),
+        "Weight": weight,
+        "CanSeal": seal,
+        "CanStore": store,
+        "MaxStorage": max_bytes,
+    }
+    if not IS_FORK:
+        meta |= {"Groups": groups or None, "AllowTo": allow_to or None}
+        meta |= {"AllowTypes": None, "DenyTypes": None, "AllowMiners": None, "DenyMiners": None}
+    return meta
 
 
 class Index(Protocol):
@@ -84,6 +109,13 @@ class RemoteIndex:
 class LocalStore:
     """The paths this process has open. `urls` is the base under which others reach it (…/remote)."""
 
+    meta_keys = frozenset(
+        (
+            *("ID", "Weight", "CanSeal", "CanStore", "MaxStorage", "Groups", "AllowTo"),
+            *("AllowTypes", "DenyTypes", "AllowMiners", "DenyMiners"),
+        )
+    )
+
     def __init__(self, index: Index, url: str, token: Callable[[], str], fetch_limit: int) -> None:
         self.index = index
         self.url = url
@@ -95,8 +127,8 @@ class LocalStore:
 
     # opening
 
-    @staticmethod
-    def read_meta(path: str) -> Json:
+    @classmethod
+    def read_meta(cls, path: str) -> Json:
         try:
             meta = read_json(os.path.join(path, "sectorstore.json"))
         except OSError:
@@ -105,20 +137,7 @@ class LocalStore:
             ) from None
         except ValueError as error:
             raise CommandError(f"unmarshalling storage metadata for {path}: {error}") from None
-        known = {
-            "ID",
-            "Weight",
-            "CanSeal",
-            "CanStore",
-            "MaxStorage",
-            "Groups",
-            "AllowTo",
-            "AllowTypes",
-            "DenyTypes",
-            "AllowMiners",
-            "DenyMiners",
-        }
-        for key in sorted(set(meta) - known):
+        for key in sorted(set(meta) - cls.meta_keys):
             violation("unknown-config-key", f"{path}/sectorstore.json: {key}")
         return meta
 

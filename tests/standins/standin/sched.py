@@ -131,7 +131,7 @@ class Scheduler:
     def add(self, worker: Worker) -> None:
         with self.lock:
             self.workers[worker.id] = worker
-            self.look()
+            self.wake("worker")
 
     def remove(self, ident: str) -> None:
         with self.lock:
@@ -161,11 +161,16 @@ class Scheduler:
         request = Request(str(uuid.uuid4()), sector, task, select, prepare or [], arguments, work_key=key)
         with self.lock:
             self.queue.append(request)
-            self.look()
+            self.wake("task")
         request.done.wait()
         if request.error:
             raise request.error
         return request.result
+
+    def wake(self, event: str) -> None:
+        """Something happened: `task` queued, `done` or `forced`, a `worker` came or changed, or is `lost`."""
+        if event != "lost":
+            self.look()
 
     def look(self) -> None:
         with self.lock:
@@ -217,7 +222,7 @@ class Scheduler:
             if request.task in worker.used:
                 worker.used.remove(request.task)
         request.done.set()
-        self.look()
+        self.wake("done")
 
     def _call(self, worker: Worker, call: str, task: str, sector: Json, arguments: Json) -> Json:
         self._slot(call)
@@ -317,7 +322,7 @@ class Scheduler:
     def diag(self, force: bool) -> Json:
         if force:
             log("INFO", "advmgr", "forced scheduling")
-            self.look()
+            self.wake("forced")
         with self.lock:
             requests = [
                 {"Sector": r.sector, "TaskType": task_type(r.task), "Priority": PRIORITY_DEFAULT, "SchedId": r.id}

@@ -98,17 +98,20 @@ class Sealing:
         config = miner.config
         self.precommits = Batcher(
             "precommit",
-            config.seconds("Sealing.PreCommitBatchWait"),
+            self._batch_wait_sec("PreCommit"),
             config.number("Sealing.MaxPreCommitBatch"),
             self._send_precommits,
         )
         self.commits = Batcher(
             "commit",
-            config.seconds("Sealing.CommitBatchWait"),
+            self._batch_wait_sec("Commit"),
             config.number("Sealing.MaxCommitBatch"),
             self._send_commits,
         )
         self.closed = False
+
+    def _batch_wait_sec(self, what: str) -> float:
+        return self.miner.config.seconds(f"Sealing.{what}BatchWait")
 
     def start(self) -> None:
         for number, sector in self.sectors.items():
@@ -131,7 +134,9 @@ class Sealing:
 
     def assigner(self) -> Json:
         """Reserved, allocated here, in use (with the chain's), next: as ranges."""
-        allocated = numbers.normal([(int(s), int(e)) for s, e in self.miner.meta.setdefault("allocated", [])])
+        # A repo of an older version has only its counter.
+        before = [[0, self.miner.meta["nextid"]]] if "nextid" in self.miner.meta else []
+        allocated = numbers.normal([(int(s), int(e)) for s, e in self.miner.meta.setdefault("allocated", before)])
         reserved = numbers.normal([r for ranges in self.reservations().values() for r in ranges])
         chain = numbers.from_rle(self.miner.node("StateMinerAllocated", [self.miner.actor, None]))
         used = numbers.normal(allocated + reserved + chain)
@@ -166,32 +171,44 @@ class Sealing:
     # entry
 
     def pledge(self) -> int:
+        self._check_limit()
+        with self.lock:
+            number = self._next_number()
+            log("INFO", "sectors", f"Creating CC sector {number}")
+            self._create(number)
+        self._spawn(number)
+        return number
+
+    def _check_limit(self) -> None:
         limit = self.miner.config.number("Sealing.MaxSealingSectors")
         sealing = sum(1 for s in self.sectors.values() if s["State"] not in FINAL)
         if limit and sealing >= limit:
             raise CommandError(f"too many sectors sealing (curSealing: {sealing}, max: {limit})")
-        with self.lock:
-            number = int(self.assigner()["next"])
-            self.miner.meta["allocated"] = numbers.normal([*map(tuple, self.miner.meta["allocated"]), (number, number)])
-            log("INFO", "sectors", f"Creating CC sector {number}")
-            self.sectors[number] = {
-                "Number": number,
-                "State": "",
-                "Log": [],
-                "Retries": 0,
-                "LastErr": "",
-                "PreCommitMsg": "",
-                "CommitMsg": "",
-                "CommD": piece_cid(self.miner.sector_bytes),
-                "CommR": "",
-                "TicketEpoch": 0,
-                "SeedEpoch": 0,
-                "PreCommitHeight": 0,
-                "Proof": "",
-            }
-            self._enter(number, "Packing", "event;sealing.SectorStartCC", "")
-        self._spawn(number)
+
+    def _next_number(self) -> int:
+        meta = self.miner.meta
+        number = int(self.assigner()["next"])
+        meta["allocated"] = numbers.normal([*map(tuple, meta["allocated"]), (number, number)])
+        meta["nextid"] = number  # the counter of older versions, kept for a downgrade
         return number
+
+    def _create(self, number: int) -> None:
+        self.sectors[number] = {
+            "Number": number,
+            "State": "",
+            "Log": [],
+            "Retries": 0,
+            "LastErr": "",
+            "PreCommitMsg": "",
+            "CommitMsg": "",
+            "CommD": piece_cid(self.miner.sector_bytes),
+            "CommR": "",
+            "TicketEpoch": 0,
+            "SeedEpoch": 0,
+            "PreCommitHeight": 0,
+            "Proof": "",
+        }
+        self._enter(number, "Packing", "event;sealing.SectorStartCC", "")
 
     def remove(self, number: int) -> None:
         self._known(number)

@@ -20,33 +20,33 @@ def pattern(seed: str, size_bytes: int) -> bytes:
     return (text * (size_bytes // len(text) + 1))[:size_bytes]
 
 
-def _write(path: str, data: bytes) -> None:
+def write_bytes(path: str, data: bytes) -> None:
     with open(path, "wb") as stream:
         stream.write(data)
 
 
 def write_unsealed(path: str) -> None:
-    _write(path, b"\0" * SECTOR_BYTES)
+    write_bytes(path, b"\0" * SECTOR_BYTES)
 
 
 def write_precommit1(sealed: str, cache: str, name: str) -> None:
     if os.path.isdir(cache):
         shutil.rmtree(cache)
     os.makedirs(cache, mode=0o755)
-    _write(sealed, b"\0" * SECTOR_BYTES)
+    write_bytes(sealed, b"\0" * SECTOR_BYTES)
     for layer in range(1, LAYERS + 1):
-        _write(os.path.join(cache, f"sc-02-data-layer-{layer}.dat"), pattern(f"{name}/{layer}", SECTOR_BYTES))
+        write_bytes(os.path.join(cache, f"sc-02-data-layer-{layer}.dat"), pattern(f"{name}/{layer}", SECTOR_BYTES))
     for file, size_bytes in TREE_FILES.items():
-        _write(os.path.join(cache, file), pattern(name, size_bytes))
+        write_bytes(os.path.join(cache, file), pattern(name, size_bytes))
 
 
 def write_precommit2(sealed: str, cache: str, name: str, commitment: str) -> None:
     """FileNotFoundError when precommit 1 left no layers here."""
     with open(os.path.join(cache, f"sc-02-data-layer-{LAYERS}.dat"), "rb") as stream:
         stream.read(1)
-    _write(sealed, pattern(commitment, SECTOR_BYTES))
+    write_bytes(sealed, pattern(commitment, SECTOR_BYTES))
     for file, size_bytes in TREE_C_R.items():
-        _write(os.path.join(cache, file), pattern(f"{commitment}/{file}", size_bytes))
+        write_bytes(os.path.join(cache, file), pattern(f"{commitment}/{file}", size_bytes))
 
 
 def clear_cache(cache: str) -> None:

@@ -22,8 +22,10 @@ from .common import (
     sector_name,
     write_json,
 )
+from .paths import new_metadata
 from .repo import base58
 from .sectorfiles import write_finalized
+from .stack import CURRENT
 from .wallet import export_text, import_text, key_address, new_key
 
 ATTO = 10**18
@@ -105,19 +107,7 @@ def pre_seal(call: Call) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as stream:
         stream.write(export_text(key))
-    store = {
-        "ID": str(uuid.uuid4()),
-        "Weight": 0,
-        "CanSeal": False,
-        "CanStore": False,
-        "MaxStorage": 0,
-        "Groups": None,
-        "AllowTo": None,
-        "AllowTypes": None,
-        "DenyTypes": None,
-        "AllowMiners": None,
-        "DenyMiners": None,
-    }
+    store = new_metadata(seal=False, store=False, weight=0)
     write_json(os.path.join(directory, "sectorstore.json"), store, indent=2)
 
 
@@ -130,7 +120,7 @@ def genesis_new(call: Call) -> None:
         raise CommandError("seed genesis new [genesis.json]")
     name = call.text("network-name") or f"localnet-{uuid.uuid4()}"
     template = {
-        "NetworkVersion": 22,
+        "NetworkVersion": CURRENT.devnet_network_version,
         "Accounts": [],
         "Miners": [],
         "NetworkName": name,

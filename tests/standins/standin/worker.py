@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -29,11 +28,11 @@ from .common import (
 )
 from .config import check_environment
 from .net import ApiInfo, HttpServer, Request, Response, RpcClient, RpcServer, check_public
-from .paths import LocalStore, RemoteIndex
+from .paths import LocalStore, RemoteIndex, new_metadata
 from .repo import Repo
+from .stack import CURRENT, text
 from .tasks import ALWAYS, SETTABLE, Executor, order, task_type, worker_info
 
-MINER_API_0 = 0x10500
 HOLD_SEC = 30.0
 FLAG_TASKS = (
     ("addpiece", "AP"),
@@ -90,6 +89,10 @@ def choose_tasks(call: Call) -> set[str]:
 
 
 class WorkerProcess:
+    store_kind = LocalStore
+    executor_kind = Executor
+    checks_open_files = True
+
     def __init__(self, call: Call) -> None:
         self.call = call
         self.stop = threading.Event()
@@ -102,7 +105,7 @@ class WorkerProcess:
             os.environ["BELLMAN_NO_GPU"] = "true"
         os.makedirs(os.environ.get("TMPDIR") or "/tmp", exist_ok=True)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < buildinfo.NOFILE_FLOOR:
+        if self.checks_open_files and soft != resource.RLIM_INFINITY and soft < buildinfo.NOFILE_FLOOR:
             raise CommandError(
                 f"soft file descriptor limit (ulimit -n) too low, want {buildinfo.NOFILE_FLOOR}, current {soft}"
             )
@@ -112,18 +115,19 @@ class WorkerProcess:
         if self.stop.is_set():
             raise CommandError("Interrupted by user")
         version = self.miner("Version")
-        if version["APIVersion"] != MINER_API_0:
-            raise CommandError("lotus-miner API version doesn't match: expected: 1.5.0")
-        log("INFO", "main", f"Remote version {version['Version']}+api1.5.0")
+        if version["APIVersion"] != CURRENT.miner:
+            raise CommandError(f"lotus-miner API version doesn't match: expected: {text(CURRENT.miner)}")
+        log("INFO", "main", f"Remote version {version['Version']}+api{text(CURRENT.miner)}")
         actor = self.miner("ActorAddress")
         sector_bytes = int(self.miner("ActorSectorSize", [actor]))
-        tasks = choose_tasks(call)
+        tasks = self._choose_tasks()
         if tasks & {"C2", "PR2", "WDP", "WNP"} and buildinfo.NETWORK != "2k" and os.environ.get("TRUST_PARAMS") != "1":
             lacking = params.missing(sector_bytes)
             if lacking:
                 raise CommandError(f"get params: {lacking}")
         self.repo = Repo(call.text("worker-repo"), "worker")
         self._first_start()
+        self._before_paths()
         try:
             self.repo.lock()
         except CommandError as error:
@@ -132,6 +136,21 @@ class WorkerProcess:
             self._serve(tasks, sector_bytes)
         finally:
             self.repo.unlock()
+
+    def _choose_tasks(self) -> set[str]:
+        return choose_tasks(self.call)
+
+    def _before_paths(self) -> None:
+        """What is written before any storage path is opened."""
+
+    def _name(self) -> str:
+        return self.call.text("name") if "name" in self.call.given else os.uname().nodename
+
+    def _worker_info(self, name: str, sector_bytes: int) -> Json:
+        return worker_info(name, sector_bytes, self.call.on("no-swap"))
+
+    def _info(self) -> Json:
+        return self.executor.info
 
     def _connect(self) -> ApiInfo:
         """Ask for the miner until it answers, as the real worker does: for ever."""
@@ -157,19 +176,7 @@ class WorkerProcess:
         except CommandError:
             paths = []
         if not self.call.on("no-local-storage"):
-            store = {
-                "ID": str(uuid.uuid4()),
-                "Weight": 10,
-                "CanSeal": True,
-                "CanStore": False,
-                "MaxStorage": 0,
-                "Groups": None,
-                "AllowTo": None,
-                "AllowTypes": None,
-                "DenyTypes": None,
-                "AllowMiners": None,
-                "DenyMiners": None,
-            }
+            store = new_metadata(seal=True, store=False)
             write_json(self.repo.at("sectorstore.json"), store, indent=2)
             paths.append(self.repo.path)
         self.repo.set_storage_paths(paths)
@@ -204,7 +211,7 @@ class WorkerProcess:
         log("INFO", "main", "Opening local storage; connecting to master")
         host, port = self._address()
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.store = LocalStore(
+        self.store = self.store_kind(
             RemoteIndex(self.miner),
             f"http://{shown}/remote",
             lambda: self.info.token,
@@ -212,13 +219,13 @@ class WorkerProcess:
         )
         for path in self.repo.storage_paths():
             self.store.open(path)
-        name = self.call.text("name") if "name" in self.call.given else os.uname().nodename
-        self.executor = Executor(
+        name = self._name()
+        self.executor = self.executor_kind(
             name,
             self.store,
             sector_bytes,
             tasks,
-            worker_info(name, sector_bytes, self.call.on("no-swap")),
+            self._worker_info(name, sector_bytes),
             self._give_back,
             self.repo.at("datastore", "metadata", "calls.json"),
         )
@@ -341,7 +348,7 @@ class WorkerProcess:
     def _methods(self) -> None:
         executor, store = self.executor, self.store
         methods: dict[str, Callable[..., Json]] = {
-            "Version": lambda: 0x10700,
+            "Version": lambda: CURRENT.worker,
             "TaskTypes": lambda: {task_type(t): {} for t in sorted(executor.tasks, key=order)},
             "StandIn.Tasks": lambda: sorted(executor.tasks),
             "Paths": lambda: [
@@ -354,7 +361,7 @@ class WorkerProcess:
                 }
                 for ident, (path, meta) in store.paths.items()
             ],
-            "Info": lambda: executor.info,
+            "Info": self._info,
             "Session": self._session,
             "ProcessSession": lambda: executor.session,
             "Enabled": lambda: executor.enabled,
@@ -369,11 +376,14 @@ class WorkerProcess:
             "StorageDetachAll": self._detach_all,
             "StorageRedeclareLocal": lambda ident=None, drop=True: store.redeclare(ident, bool(drop)),
             "Shutdown": self._shutdown,
-            "StandIn.Run": executor.run,
+            "StandIn.Run": self._run_task,
             "StandIn.Hold": self._hold,
         }
         for name, run in methods.items():
             self.rpc.add("admin", name, run)
+
+    def _run_task(self, ident: str, task: str, sector: Json, arguments: Json) -> None:
+        self.executor.run(ident, task, sector, arguments)
 
     def _session(self) -> str:
         if not self.executor.enabled:
@@ -450,7 +460,7 @@ def worker_api(call: Call) -> RpcClient:
 
 def _info(call: Call) -> None:
     api = worker_api(call)
-    out(f"Worker version:  1.7.0\nCLI version: lotus-worker version {MINER_VERSION}\n")
+    out(f"Worker version:  {text(CURRENT.worker)}\nCLI version: lotus-worker version {MINER_VERSION}\n")
     out(f"Session: {api.call('ProcessSession')}\nEnabled: {str(api.call('Enabled')).lower()}")
     info = api.call("Info")
     types = sorted(
@@ -476,9 +486,10 @@ def _tasks(call: Call) -> None:
         raise CommandError("Expected 1 argument or use --all flag")
     if call.on("all") and call.args:
         raise CommandError("Cannot use --all flag with task type argument")
-    shorts = list(SETTABLE) if call.on("all") else call.args
+    settable = [short for short in SETTABLE if short in contract.resources()["tasks"]]
+    shorts = settable if call.on("all") else call.args
     for short in shorts:
-        if short not in SETTABLE:
+        if short not in settable:
             raise CommandError(f"unknown task type '{short}'")
     api = worker_api(call)
     for short in shorts:
