@@ -65,8 +65,6 @@ def set_log_level(system: str, level: str) -> None:
     (_debugged.add if level.lower() == "debug" else _debugged.discard)(system)
 
 
-
-
 def log(level: str, system: str, message: str, **fields: Json) -> None:
     """One line in go-log's plain format on stderr."""
     if level == "DEBUG" and not _debugged & {system, "*"}:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from . import numbers
 from .chain import deadline_info
@@ -78,7 +78,7 @@ class Miner:
     store_kind = LocalStore
     executor_kind = Executor
     sealing_kind = Sealing
-    allow_tasks: dict[str, tuple[str, ...]] = ALLOW_TASKS
+    allow_tasks: ClassVar[dict[str, tuple[str, ...]]] = ALLOW_TASKS
     always_tasks: tuple[str, ...] = ("GET", "C1", "PR1", "FIN", "FUS", "FRU")
     info_timeout_sec = HOLD_SEC + 10
     f3_supported = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .. import buildinfo
 from ..common import CommandError, Json, log
@@ -44,7 +45,7 @@ class ForkMiner(Miner):
     store_kind = ForkStore
     executor_kind = ForkExecutor
     sealing_kind = ForkSealing
-    allow_tasks = {key: tasks[:1] for key, tasks in ALLOW_TASKS.items()}
+    allow_tasks: ClassVar[dict[str, tuple[str, ...]]] = {key: tasks[:1] for key, tasks in ALLOW_TASKS.items()}
     always_tasks = ("GET", "C1", "FIN")
     info_timeout_sec = 10.0
     f3_supported = False
