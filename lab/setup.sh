@@ -13,7 +13,7 @@ become_root() {
     say "$(basename "$0") needs root rights (packages, containers): run it as root, or install sudo"
     exit 1
   fi
-  exec sudo --preserve-env=CI,PIP_FIND_LINKS,PIP_INDEX_URL,PIP_CERT,TERM "$0" "$@"
+  exec sudo --preserve-env=CI,SEALYARD_LAB,PIP_FIND_LINKS,PIP_INDEX_URL,PIP_CERT,TERM "$0" "$@"
 }
 
 # Containers need these rights; say at once which are missing, before anything is installed.
