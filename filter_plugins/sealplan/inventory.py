@@ -47,7 +47,11 @@ class Variables(Protocol):
 def plan_input(
     roles: Mapping[str, Sequence[str]], variables: Mapping[str, Variables], topology_dirs: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Return the input document. `roles` is host to inventory groups; declared topologies are read from the folders."""
+    """Return the input document. `roles` is host to inventory groups; declared topologies are read from the folders.
+
+    The hardware of a host is what the inventory declares, else what this run has read there, else what an earlier run
+    of playbooks/hardware.yml has kept.
+    """
     settings: dict[str, Any] = {}
     groups: Any = {}
     machines: dict[str, Any] = {}
@@ -69,12 +73,17 @@ def plan_input(
         if any(role.endswith("_worker") for role in host["roles"]) or host.get("exports"):
             hardware = own.get("sealing_hardware")
             if hardware is None:
-                hardware = (own.get("ansible_facts") or {}).get("sealing_hardware")
+                hardware = (own.get("ansible_facts") or {}).get("sealing_hardware") or _kept(name, topology_dirs)
             if isinstance(hardware, Mapping) and isinstance(hardware.get("topology"), str):
                 _read_topology(hardware["topology"], machines, topology_dirs)
             host["hardware"] = hardware
         hosts[name] = host
     return {"settings": settings, "groups": groups, "machines": machines, "hosts": hosts}
+
+
+def _kept(host: str, folders: Sequence[Path]) -> dict[str, str] | None:
+    name = f".hardware/{host}"
+    return {"topology": name} if any((folder / f"{name}.json").is_file() for folder in folders) else None
 
 
 def _read_topology(name: str, machines: dict[str, Any], folders: Sequence[Path]) -> None:

@@ -297,7 +297,7 @@ class _Hardware:
                 path,
                 declared,
                 "no hardware is known for this host" if declared is None else "is not a dictionary",
-                "declare sealing_hardware, e.g. {cpu: EPYC 7542 x1, memory: 1TiB}",
+                "declare sealing_hardware, e.g. {cpu: EPYC 7542 x1, memory: 1TiB}, or run playbooks/hardware.yml",
             )
             return None, b""
         key = self.keys.get(id(declared))

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealplan import explain, plan
+from sealplan.inventory import plan_input
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "filter_plugins/sealplan/plan.schema.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+TOPOLOGY = ROOT / "tests/topologies/epyc7452-rome-2s-nps4-4xa100.json"
 HARDWARE = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"], "scratch": "8x 2TB NVMe"}
 
 
@@ -198,3 +200,21 @@ def test_a_secret_in_the_inventory_never_reaches_the_plan() -> None:
     secret = document(token="eyJhbGciOi.secret")
     json.dump(plan(secret), text)
     assert "secret" not in text.getvalue()
+
+
+def test_kept_hardware_serves_hosts_that_declare_none(tmp_path: Path) -> None:
+    (tmp_path / ".hardware").mkdir()
+    (tmp_path / ".hardware" / "pc1-1.json").write_text(TOPOLOGY.read_text("utf-8"), "utf-8")
+    roles = {"pc1-1": ["pc1_worker"], "pc1-2": ["pc1_worker"], "pc1-3": ["pc1_worker"]}
+    variables: dict[str, dict[str, object]] = {
+        "pc1-1": {},
+        "pc1-2": {"sealing_hardware": {"cpu": "EPYC 7542 x1", "memory": "1TiB"}},
+        "pc1-3": {},
+    }
+    document = plan_input(roles, variables, [tmp_path])
+    assert document["hosts"]["pc1-1"]["hardware"] == {"topology": ".hardware/pc1-1"}
+    assert document["machines"][".hardware/pc1-1"] == json.loads(TOPOLOGY.read_text("utf-8"))
+    assert document["hosts"]["pc1-2"]["hardware"] == {"cpu": "EPYC 7542 x1", "memory": "1TiB"}
+    assert document["hosts"]["pc1-3"]["hardware"] is None
+    (error,) = [e for e in plan(document)["errors"] if e["path"] == "hosts.pc1-3.hardware"]
+    assert "playbooks/hardware.yml" in error["remedy"]
