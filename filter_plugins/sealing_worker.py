@@ -91,16 +91,19 @@ def sectorstore(path: Mapping[str, Any]) -> str:
 
 
 def path_directories(
-    paths: Sequence[Mapping[str, Any]], user: str, group: str, require_mount: bool
+    paths: Sequence[Mapping[str, Any]], user: str, group: str, require_mount: bool, mounts: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Roots of sector paths as the option `directories` of module file_set; a long-term store must be a mount."""
+    """Roots of sector paths as the option `directories` of module file_set.
+
+    A long-term store must be a mount, and so must be what the plan mounts from another host, at one of `mounts`.
+    """
     return [
         {
             "path": path["path"],
             "mode": "0755",
             "owner": user,
             "group": group,
-            "mounted": require_mount and path["can_store"] and not path["can_seal"],
+            "mounted": path["path"] in mounts or (require_mount and path["can_store"] and not path["can_seal"]),
         }
         for path in paths
     ]
@@ -130,12 +133,33 @@ def quoted(name: str, value: str) -> str:
     return f'Environment="{name}={escaped}"'
 
 
-def drop_in(worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]], host: Host) -> str:
-    """Drop-in of lotus-worker@NAME.service: the binding, the limits, the environment and the command line."""
+def mounts_below(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Mounts that hold one of the paths, as PATH=TRANSPORT, which is how nfs_transport.py takes them."""
+    places = [f"{path['path']}/" for path in paths]
+    return [
+        f"{mount['path']}={mount['transport']}"
+        for mount in mounts
+        if any(place.startswith(f"{mount['path'].rstrip('/')}/") for place in places)
+    ]
+
+
+def drop_in(
+    worker: Mapping[str, Any],
+    paths: Sequence[Mapping[str, Any]],
+    host: Host,
+    mounts: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Drop-in of lotus-worker@NAME.service: its mounts, the binding, the limits, the environment, the command line."""
     lines = [f"# {line}" for line in _why(worker)]
     # Lotus rewrites storage.json at every start, so this line is what makes a new path restart the worker.
     lines.append(f"# Opens {', '.join(path['path'] for path in paths) or 'no path'}.")
+    if paths:
+        # Without its disk or share the worker would fill the system disk.
+        lines += ["[Unit]", f"RequiresMountsFor={' '.join(path['path'] for path in paths)}"]
     lines += ["[Service]", f"CPUAffinity={' '.join(worker['cpus'].split(','))}"]
+    carried = mounts_below(paths, mounts)
+    if carried:
+        lines.append(f"ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py {' '.join(carried)}")
     node = worker.get("numa_node")
     if node is not None and host.numa_policy != "default":
         lines += [f"NUMAPolicy={host.numa_policy}", f"NUMAMask={node}"]
@@ -193,7 +217,9 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
     all_paths = host_plan.get("paths", [])
     own = {"owner": host.user, "group": host.group}
     directories: list[dict[str, Any]] = [{"path": host.config_dir, "mode": "0750"}]
-    directories += path_directories(all_paths, host.user, host.group, host.require_mount)
+    mounts = host_plan.get("mounts", [])
+    places = [mount["path"] for mount in mounts]
+    directories += path_directories(all_paths, host.user, host.group, host.require_mount, places)
     if workers:
         directories.append({"path": f"{host.data_dir}/worker", "mode": "0755", **own})
     files = path_files(all_paths, host.user, host.group)
@@ -213,7 +239,7 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
                 "json_add": ["StoragePaths"],
                 **own,
             },
-            {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, paths, host)},
+            {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, paths, host, mounts)},
         ]
         role = worker["miner_role"]
         info = host.api_infos.get(f"{worker['miner']}/{role}")

@@ -45,6 +45,10 @@ options:
     description: With V(false) a unit that is due for a restart keeps running and is returned in RV(deferred).
     type: bool
     default: true
+  wait:
+    description: With V(false) a unit is started and not waited for, as a mount is whose server may be away for hours.
+    type: bool
+    default: true
 author: [Sealyard]
 """
 
@@ -223,14 +227,14 @@ def present_units(pattern: str | None) -> list[str]:
     return sorted(name for name in running | enabled if not name.endswith("@.service"))
 
 
-def carry_out(steps: Steps, failed: Sequence[str]) -> None:
+def carry_out(steps: Steps, failed: Sequence[str], wait: bool = True) -> None:
     """Do the steps: reload is done before, units of one kind together."""
     if steps.enable:
         systemctl("enable", "--quiet", *steps.enable)
     if failed:
         systemctl("reset-failed", *failed)
     if steps.start:
-        systemctl("start", *steps.start)
+        systemctl("start", *([] if wait else ["--no-block"]), *steps.start)
     if steps.restart:
         systemctl("restart", *steps.restart)
     if steps.retire:
@@ -254,6 +258,7 @@ def main() -> None:
             "finish": {"type": "list", "elements": "str", "default": []},
             "exclusive": {"type": "str"},
             "may_restart": {"type": "bool", "default": True},
+            "wait": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -267,7 +272,8 @@ def main() -> None:
         present = present_units(options["exclusive"])
         steps = steps_for(options["units"], states, present, options["exclusive"], options["may_restart"])
         if not module.check_mode:
-            carry_out(steps, [name for name in steps.start if name in states and states[name].active == "failed"])
+            failed = [name for name in steps.start if name in states and states[name].active == "failed"]
+            carry_out(steps, failed, options["wait"])
             for name in options["finish"]:
                 # The job is systemd's: it goes on when this run is killed, and a second start joins it.
                 systemctl("daemon-reload")

@@ -74,6 +74,8 @@ def test_the_drop_in_binds_the_worker_where_the_plan_says() -> None:
     assert text.splitlines() == [
         "# 4 cores of L3 0 of node 1",
         "# Opens /sealer.",
+        "[Unit]",
+        "RequiresMountsFor=/sealer",
         "[Service]",
         "CPUAffinity=0-3 64-67",
         "NUMAPolicy=bind",
@@ -134,6 +136,20 @@ def test_a_sealing_path_follows_the_plans_groups_and_a_store_stays_as_it_is() ->
 def test_only_stores_must_be_mounts() -> None:
     assert [entry["mounted"] for entry in path_directories([SEALER, STORE], "u", "g", True)] == [False, True]
     assert not any(entry["mounted"] for entry in path_directories([SEALER, STORE], "u", "g", False))
+
+
+def test_what_another_host_serves_must_be_a_mount() -> None:
+    assert path_directories([SEALER], "u", "g", False, ["/sealer"])[0]["mounted"] is True
+
+
+def test_a_worker_waits_for_its_mounts_and_proves_how_they_are_carried() -> None:
+    mounts = [{"path": "/sealer", "transport": "rdma"}, {"path": "/sealer2", "transport": "tcp"}]
+    text = drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT), mounts)
+    assert "[Unit]\nRequiresMountsFor=/sealer /mnt/store\n[Service]\n" in text
+    assert "ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py /sealer=rdma\n" in text
+    below = drop_in(PC1, [{**SEALER, "path": "/sealer2/a"}], WorkerHost(**CONTEXT), mounts)
+    assert "nfs_transport.py /sealer2=tcp\n" in below
+    assert "ExecStartPre" not in drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT))
 
 
 def test_a_unit_restarts_for_its_own_files_only() -> None:

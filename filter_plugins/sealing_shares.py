@@ -1,0 +1,112 @@
+"""Filters of the storage roles: systemd mount units, and what a server writes into the directories it exports."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+PLAIN = frozenset(string.ascii_letters + string.digits + ":_.")
+GUARD = "/usr/local/lib/sealyard/nfs_transport.py"
+
+
+def mount_unit(path: str) -> str:
+    """Return the name that systemd demands of the unit of a mount point, such as `mnt-store.mount` for /mnt/store."""
+    parts = [part for part in path.split("/") if part]
+    return f"{'-'.join(_escaped(part, index == 0) for index, part in enumerate(parts)) or '-'}.mount"
+
+
+def _escaped(part: str, first: bool) -> str:
+    text = "".join(c if c in PLAIN else "".join(f"\\x{byte:02x}" for byte in c.encode()) for c in part)
+    return f"\\x2e{text[1:]}" if first and text.startswith(".") else text
+
+
+def nfs_options(mount: Mapping[str, Any], version: str, rdma_port: int) -> str:
+    """Return the mount's options: hard, for with soft an outage leaves files of zeros that a close() reported in vain.
+
+    `retry` is in minutes; the mount goes on trying for a server that boots later.
+    """
+    carried = f"proto=rdma,port={rdma_port}" if mount["transport"] == "rdma" else "proto=tcp"
+    access = "ro" if mount["read_only"] else "rw"
+    return f"{access},vers={version},{carried},hard,noatime,nodev,nosuid,_netdev,nofail,retry=100000"
+
+
+def nfs_mount_text(mount: Mapping[str, Any], version: str, rdma_port: int) -> str:
+    """Return the .mount unit of one mount of the plan."""
+    address = f"[{mount['address']}]" if ":" in mount["address"] else mount["address"]
+    carried = {"rdma": "RDMA", "tcp": "TCP"}[mount["transport"]]
+    return f"""# Written by Sealyard, role nfs_rdma_client.
+[Unit]
+Description={mount["source"]} of {mount["server"]} over {carried}
+Wants=network-online.target
+After=network-online.target rdma-hw.target
+
+[Mount]
+What={address}:{mount["source"]}
+Where={mount["path"]}
+Type=nfs4
+Options={nfs_options(mount, version, rdma_port)}
+# A server may boot later than this host; workers wait for the mount.
+TimeoutSec=infinity
+
+[Install]
+WantedBy=remote-fs.target
+"""
+
+
+def nfs_mount_files(mounts: Sequence[Mapping[str, Any]], version: str, rdma_port: int) -> list[dict[str, str]]:
+    """Return the units of a host's mounts as the option `files` of module file_set."""
+    return [
+        {"path": _unit_path(mount["path"]), "content": nfs_mount_text(mount, version, rdma_port)} for mount in mounts
+    ]
+
+
+def nfs_mount_units(mounts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the units of a host's mounts as the option `units` of module unit_set."""
+    return [{"name": mount_unit(mount["path"]), "files": [_unit_path(mount["path"])]} for mount in mounts]
+
+
+def _unit_path(path: str) -> str:
+    return f"/etc/systemd/system/{mount_unit(path)}"
+
+
+def nfs_guard(mounts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the command that proves how the mounts are carried."""
+    return ["/usr/bin/python3", GUARD, *(f"{mount['path']}={mount['transport']}" for mount in mounts)]
+
+
+def nfs_exports(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the host's exports as the option `exports` of module nfs_server."""
+    return [{key: export[key] for key in ("path", "networks", "sync")} for export in host_plan.get("exports", [])]
+
+
+def served_paths(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the sector paths that lie on the host's exports: their server writes their identity.
+
+    A root of another host is nobody here, so that it could not.
+    """
+    exports = {export["path"] for export in host_plan.get("exports", [])}
+    return [path for path in host_plan.get("paths", []) if path["path"] in exports]
+
+
+def group_trees(host_plan: Mapping[str, Any], stack: str) -> list[str]:
+    """Return the directories that force_remote_worker wants in what a PC1 host exports."""
+    if stack != "force_remote_worker":
+        return []
+    return [f"{export['path']}/{name}" for export in host_plan.get("exports", []) for name in ("cache", "sealed")]
+
+
+class FilterModule:
+    """Ansible's view of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "group_trees": group_trees,
+            "mount_unit": mount_unit,
+            "nfs_exports": nfs_exports,
+            "nfs_guard": nfs_guard,
+            "nfs_mount_files": nfs_mount_files,
+            "nfs_mount_units": nfs_mount_units,
+            "served_paths": served_paths,
+        }
