@@ -25,6 +25,7 @@ from tests.conformance.devnet import (
     Daemon,
     Devnet,
     Miner,
+    genesis_init,
 )
 from tests.conformance.processes import Runner, until
 
@@ -169,14 +170,7 @@ def winning(devnet: Devnet, chain: Daemon, genesis: Genesis) -> Miner:
     began = time.monotonic()
     init = devnet.runner.start(
         "winning-init",
-        "lotus-miner",
-        "init",
-        "--genesis-miner",
-        f"--actor={ACTOR}",
-        "--sector-size=2KiB",
-        f"--pre-sealed-sectors={genesis.presealed}",
-        f"--pre-sealed-metadata={genesis.presealed / f'pre-seal-{ACTOR}.json'}",
-        "--nosync",
+        *genesis_init(genesis.presealed),
         env=miner.env,
     )
     chain.wait_height(1)

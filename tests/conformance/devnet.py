@@ -56,6 +56,20 @@ def path_metadata(
     }
 
 
+def genesis_init(presealed: Path) -> list[str]:
+    """Command line that makes the first miner of a new network from its pre-sealed sectors."""
+    return [
+        "lotus-miner",
+        "init",
+        "--genesis-miner",
+        f"--actor={ACTOR}",
+        "--sector-size=2KiB",
+        f"--pre-sealed-sectors={presealed}",
+        f"--pre-sealed-metadata={presealed / f'pre-seal-{ACTOR}.json'}",
+        "--nosync",
+    ]
+
+
 def bits(runs: Sequence[int]) -> set[int]:
     """The numbers in a bit field's JSON form: lengths of alternating runs, unset first."""
     found: set[int] = set()
@@ -68,17 +82,37 @@ def bits(runs: Sequence[int]) -> set[int]:
 
 
 @dataclass
-class Daemon:
-    """One `lotus daemon`; `host` is its loopback address."""
+class Node:
+    """A program with a repo and an API; `host` is its loopback address."""
 
     runner: Runner
     name: str
     host: str
-    process: Process | None = None
+    process: Process | None = field(default=None, kw_only=True)
 
     @property
     def repo(self) -> Path:
         return self.runner.root / self.name
+
+    @property
+    def rpc(self) -> Rpc:
+        return Rpc.of_repo(self.repo)
+
+    def wait_api(self) -> None:
+        def serves() -> bool:
+            assert self.process is not None and self.process.alive(), self.process and self.process.log()[-3000:]
+            return bool(self.rpc.call("Version"))
+
+        until(f"the API of {self.name}", serves, START_SEC)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        return self.process.terminate()
+
+
+@dataclass
+class Daemon(Node):
+    """One `lotus daemon`."""
 
     def configure(
         self, *, bootstrap: Sequence[str] = (), protected: Sequence[str] = (), splitstore: bool = True
@@ -114,21 +148,6 @@ class Daemon:
         self.wait_api()
         return process
 
-    def wait_api(self) -> None:
-        def serves() -> bool:
-            assert self.process is not None and self.process.alive(), self.process and self.process.log()[-3000:]
-            return bool(self.rpc.call("Version"))
-
-        until(f"the API of {self.name}", serves, START_SEC)
-
-    def stop(self) -> int:
-        assert self.process is not None
-        return self.process.terminate()
-
-    @property
-    def rpc(self) -> Rpc:
-        return Rpc.of_repo(self.repo)
-
     @property
     def api_info(self) -> str:
         return f"{(self.repo / 'token').read_text().strip()}:/ip4/{self.host}/tcp/{DAEMON_PORT}/http"
@@ -161,18 +180,10 @@ class Daemon:
 
 
 @dataclass
-class Miner:
+class Miner(Node):
     """One `lotus-miner` repo of the actor."""
 
-    runner: Runner
-    name: str
-    host: str
     daemon: Daemon
-    process: Process | None = None
-
-    @property
-    def repo(self) -> Path:
-        return self.runner.root / self.name
 
     @property
     def env(self) -> dict[str, str]:
@@ -212,25 +223,10 @@ class Miner:
         self.wait_api()
         return process
 
-    def wait_api(self) -> None:
-        def serves() -> bool:
-            assert self.process is not None and self.process.alive(), self.process and self.process.log()[-3000:]
-            return bool(self.rpc.call("Version"))
-
-        until(f"the API of {self.name}", serves, START_SEC)
-
-    def stop(self) -> int:
-        assert self.process is not None
-        return self.process.terminate()
-
     @property
     def log(self) -> str:
         assert self.process is not None
         return self.process.log()
-
-    @property
-    def rpc(self) -> Rpc:
-        return Rpc.of_repo(self.repo)
 
     def api_info(self, token: str | None = None) -> str:
         token = (self.repo / "token").read_text().strip() if token is None else token

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+PERMISSIONS = {
+    "read": ["read"],
+    "write": ["read", "write"],
+    "sign": ["read", "write", "sign"],
+    "admin": ["read", "write", "sign", "admin"],
+}
+"""Each permission and what a token of it allows."""
+
 # Never through a proxy of the machine: every address is on loopback.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

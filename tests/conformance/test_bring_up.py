@@ -3,7 +3,7 @@
 import json
 
 from tests.conformance.conftest import UNKNOWN_KEY, Genesis, Miners
-from tests.conformance.devnet import ACTOR, SECTOR_SIZE_BYTES, START_SEC, Daemon, Devnet, Miner
+from tests.conformance.devnet import ACTOR, SECTOR_SIZE_BYTES, START_SEC, Daemon, Devnet, Miner, genesis_init
 from tests.conformance.processes import holds, until
 
 
@@ -95,14 +95,7 @@ def test_init_never_ends_without_parameters(devnet: Devnet, genesis: Genesis, wi
     miner = devnet.miner("starved", daemon)
     with devnet.runner.started(
         "starved-init",
-        "lotus-miner",
-        "init",
-        "--genesis-miner",
-        f"--actor={ACTOR}",
-        "--sector-size=2KiB",
-        f"--pre-sealed-sectors={genesis.presealed}",
-        f"--pre-sealed-metadata={genesis.presealed / f'pre-seal-{ACTOR}.json'}",
-        "--nosync",
+        *genesis_init(genesis.presealed),
         env=miner.env | {"FIL_PROOFS_PARAMETER_CACHE": str(empty)},
     ) as process:
         until("the starved init to push its message", lambda: daemon.rpc.call("MpoolPending", []), START_SEC)

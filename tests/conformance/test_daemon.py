@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.conftest import Genesis
 from tests.conformance.devnet import MESSAGE_SEC, START_SEC, Daemon, Devnet, Miner
 from tests.conformance.processes import until
-from tests.conformance.rpc import Rpc, RpcError, http_status
+from tests.conformance.rpc import PERMISSIONS, Rpc, RpcError, http_status
 
 
 def mode(path: Path) -> str:
@@ -63,15 +63,7 @@ def test_alive_but_never_ready_alone(chain: Daemon, winning: Miner) -> None:
     assert http_status(f"{base}/readyz")[0] == 503
 
 
-@pytest.mark.parametrize(
-    ("permission", "allowed"),
-    [
-        ("read", ["read"]),
-        ("write", ["read", "write"]),
-        ("sign", ["read", "write", "sign"]),
-        ("admin", ["read", "write", "sign", "admin"]),
-    ],
-)
+@pytest.mark.parametrize(("permission", "allowed"), PERMISSIONS.items())
 def test_api_info_carries_the_permission(chain: Daemon, permission: str, allowed: list[str]) -> None:
     name, _, info = chain.cli("auth", "api-info", "--perm", permission).stdout.strip().partition("=")
     token, _, address = info.partition(":")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.conftest import Miners
 from tests.conformance.devnet import ACTOR, START_SEC, Devnet
-from tests.conformance.rpc import Rpc, RpcError, http_status
+from tests.conformance.rpc import PERMISSIONS, Rpc, RpcError, http_status
 
 
 def mode(path: Path) -> str:
@@ -32,15 +32,7 @@ def test_file_modes(miners: Miners) -> None:
     assert mode(repo / "config.toml") == "0644"
 
 
-@pytest.mark.parametrize(
-    ("permission", "allowed"),
-    [
-        ("read", ["read"]),
-        ("write", ["read", "write"]),
-        ("sign", ["read", "write", "sign"]),
-        ("admin", ["read", "write", "sign", "admin"]),
-    ],
-)
+@pytest.mark.parametrize(("permission", "allowed"), PERMISSIONS.items())
 def test_api_info_carries_the_permission(miners: Miners, permission: str, allowed: list[str]) -> None:
     done = miners.seal.cli("auth", "api-info", "--perm", permission)
     name, _, info = done.stdout.strip().partition("=")
