@@ -169,27 +169,34 @@ def _start(one: Machine, image: Image, accelerator_options: list[str], ports: di
     append = f"root=/dev/vda rw console=ttyS0 mitigations=off systemd.hostname={one.name} net.ifnames=1 quiet"
     command += ["-append", append, "-serial", f"file:{one.folder / 'console.log'}"]
     command += ["-qmp", f"unix:{one.folder / 'qmp'},server=on,wait=off"]
-    command += ["-device", "virtio-rng-pci"]
-    command += ["-drive", f"if=virtio,file={root},format=qcow2,cache=unsafe"]
+    # Named, because qemu would else put the first free card on the bus of the second node.
+    command += ["-device", "virtio-rng-pci,bus=pci.0"]
+    command += ["-drive", f"if=none,id=root,file={root},format=qcow2,cache=unsafe"]
+    command += ["-device", "virtio-blk-pci,drive=root,bus=pci.0"]
     for index, size in enumerate(one.disks):
         disk = one.folder / f"nvme{index}.raw"
         if not disk.exists():
             disk.touch()
             os.truncate(disk, size)
         command += ["-drive", f"if=none,id=nvme{index},file={disk},format=raw,cache=writeback,discard=unmap"]
-        command += ["-device", f"nvme,serial=lab{one.number}{index},drive=nvme{index}"]
+        command += ["-device", f"nvme,serial=lab{one.number}{index},drive=nvme{index},bus=pci.0"]
     ssh = f"user,id=mgmt,hostfwd=tcp:127.0.0.1:{ports[one.name]}-:22"
     lan = f"socket,id=lan,mcast=230.0.0.1:{ports['lan']},localaddr=127.0.0.1"
-    bus = ""
+    bus = "pci.0"
     if one.numa_nodes > 1:
         command += ["-device", f"pxb,id=node1,bus_nr=128,numa_node={one.numa_nodes - 1}"]
-        bus = ",bus=node1,addr=0x1"
-    command += ["-netdev", ssh, "-device", f"virtio-net-pci,netdev=mgmt,mac={vm_image.mac(0, one.number)},romfile="]
+        bus = "node1"
+    command += [
+        "-netdev",
+        ssh,
+        "-device",
+        f"virtio-net-pci,netdev=mgmt,mac={vm_image.mac(0, one.number)},romfile=,bus=pci.0",
+    ]
     command += [
         "-netdev",
         lan,
         "-device",
-        f"virtio-net-pci,id=lan0,netdev=lan,mac={vm_image.mac(1, one.number)},romfile={bus}",
+        f"virtio-net-pci,id=lan0,netdev=lan,mac={vm_image.mac(1, one.number)},romfile=,bus={bus}",
     ]
     run(command)
 
