@@ -1,7 +1,7 @@
 """The sealing planner: hosts with hardware, settings and the current placement in, the plan out.
 
 A pure function without Ansible: the same input gives the same bytes. `python3 -m sealplan < input.json > plan.json` is
-the same function on the command line; the input document is described in model.py, the plan in plan.schema.json.
+the same function on the command line; input.schema.json describes the input document, plan.schema.json the plan.
 """
 
 from sealplan.explain import explain

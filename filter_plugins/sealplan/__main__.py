@@ -1,4 +1,7 @@
-"""`python3 -m sealplan [--explain] < input.json > plan.json`; exit status 1 where the plan has errors."""
+"""`python3 -m sealplan [--explain] < input.json > plan.json`; exit status 1 where the plan has errors.
+
+`python3 -m sealplan --schema` prints the JSON Schema of the input.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import sys
 
 from sealplan.explain import explain
+from sealplan.model import input_schema
 from sealplan.planner import plan
 
 
@@ -14,13 +18,20 @@ def main() -> int:
     """Read the input document from stdin and write the plan, or its table, to stdout."""
     parser = argparse.ArgumentParser(prog="sealplan", description="Plan a sealing cluster")
     parser.add_argument("--explain", action="store_true", help="print the table for people instead of JSON")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the input and end")
     args = parser.parse_args()
+    if args.schema:
+        json.dump(input_schema(), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return 0
     try:
         document = json.load(sys.stdin)
     except ValueError as error:
         print(f"sealplan: the input is not JSON: {error}", file=sys.stderr)
         return 2
     result = plan(document)
+    for one in result["errors"]:
+        print(f"sealplan: {one['path']}: {one['problem']}; write instead: {one['remedy']}", file=sys.stderr)
     if args.explain:
         sys.stdout.write(explain(result))
     else:

@@ -7,7 +7,7 @@ what is left over. Nothing is given twice and no core is split between two owner
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sealplan.cpulist import format_cpus
@@ -18,6 +18,8 @@ from sealplan.topology import Core, Domain, Gpu, Machine
 LARGEST_BUNDLE = 4
 """1 hasher + 3 producers: the default of FIL_PROOFS_MULTICORE_SDR_PRODUCERS; more producers have nothing to do."""
 PROVING = ("PC2", "C2")
+LAYERS_IN_MEMORY = 2
+"""Layers that PC1 holds at a time (sealing-model tasks.PC1.ram.actual_locked)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Wanted:
     producers: int | None
     scratch_bytes: int | None
     uniform: bool = False
+    hugepages: bool = False
+    """Whether this stack's PC1 can keep its layers in hugepages."""
 
 
 @dataclass(slots=True)
@@ -46,6 +50,8 @@ class Slot:
     """PC1 bundles of a process that runs several; empty: the cores are the one bundle."""
     core_groups: tuple[int, int] | None = None
     """Half-open range of core groups, on the fork."""
+    hugepages: bool = False
+    """The layers of its PC1 lie in hugepages, not in ordinary memory."""
 
     @property
     def cpus(self) -> str:
@@ -126,6 +132,7 @@ def shape_of(machine: Machine, wanted: Wanted, figures: Figures) -> Shape:
         c2_gpus=sum(_vram_fits(gpu, "C2", figures) for gpu in gpus),
         engine_cores=_engine_cores(machine),
         nodes=len(free.nodes()),
+        hugepage_pc1=sum(_hugepage_pc1(machine, wanted, figures).values()),
     )
 
 
@@ -141,6 +148,11 @@ def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, place: 
     free = _Cores(machine.cores)
     unit = (wanted.producers + 1) if wanted.producers is not None else 2
     _reserve(machine, wanted, free, layout, _reserve_unit(wanted))
+    if sum(machine.hugepages.values()) >= GIB and not wanted.hugepages and not figures.small:
+        layout.warnings.append(
+            f"{sum(machine.hugepages.values()) / GIB:.0f} GiB lie in hugepages, which this stack does not use: no "
+            "worker gets them (vm.nr_hugepages=0 makes them memory again)"
+        )
     if free.total() == 0:
         layout.errors.append(
             {
@@ -197,9 +209,15 @@ def _vram_fits(gpu: Gpu, task: str, figures: Figures) -> bool:
 
 
 def usable_gpus(machine: Machine, tasks: Collection[str], figures: Figures) -> list[Gpu]:
-    """GPUs with memory for one of the host's proving tasks; those that can do C2 come first."""
-    able = [g for g in machine.gpus if any(_vram_fits(g, t, figures) for t in PROVING if t in tasks)]
-    return sorted(able, key=lambda g: (not _vram_fits(g, "C2", figures), machine.gpus.index(g)))
+    """GPUs with memory for one of the host's proving tasks; those that can do C2 first, then the faster."""
+    proving = [task for task in PROVING if task in tasks]
+    able = [gpu for gpu in machine.gpus if any(_vram_fits(gpu, task, figures) for task in proving)]
+
+    def order(gpu: Gpu) -> tuple[bool, float, int]:
+        seconds = sum(figures.gpu_seconds(task, gpu.name) for task in proving)
+        return not _vram_fits(gpu, "C2", figures), seconds, machine.gpus.index(gpu)
+
+    return sorted(able, key=order)
 
 
 def _engines(
@@ -318,11 +336,20 @@ def _pc1_limits(
         left = machine.memory_bytes - _system_bytes(machine.memory_bytes) - engine
         with_parents = (left - figures.parents_bytes) // figures.pc1_bytes
         by_memory = max(int(with_parents), min(1, max(0, int(left // figures.pc1_bytes))))
+        by_memory = max(by_memory, sum(_hugepage_pc1(machine, wanted, figures).values()))
     by_scratch = None
     if wanted.scratch_bytes is not None and not figures.small:
         seconds = _pc1_seconds(machine, figures, 2)
         by_scratch = scratch_slots(figures, wanted.scratch_bytes, seconds, _pc2_per_day(figures, engines))
     return by_memory, by_scratch
+
+
+def _hugepage_pc1(machine: Machine, wanted: Wanted, figures: Figures) -> dict[int | None, int]:
+    """PC1 by node whose layers fit its hugepages; the parent cache and the process stay in ordinary memory."""
+    if not wanted.hugepages or figures.small:
+        return {}
+    layers = LAYERS_IN_MEMORY * figures.sector_bytes
+    return {node: machine.hugepages.get(node, 0) // layers for node in machine.nodes}
 
 
 def _pc1_seconds(machine: Machine, figures: Figures, unit: int) -> float:
@@ -392,7 +419,9 @@ def _bundles(
                 merged[(core.node, "node")].append(core)
         free.free = defaultdict(list, {d: sorted(c, key=lambda k: k.cpus) for d, c in merged.items()})
         sizes = {d: len(cores) for d, cores in free.free.items() if cores}
-    counts = _bundle_counts(machine, figures, engines, sizes, unit, most, layout)
+    in_pages = _hugepage_pc1(machine, wanted, figures)
+    in_pages = in_pages if sum(in_pages.values()) == by_memory else {}
+    counts = _bundle_counts(machine, in_pages or _node_slots(machine, figures, engines), sizes, unit, most, layout)
     fixed = wanted.producers is not None or wanted.uniform or spanning
     number = 0
     for domain in sorted(counts, key=lambda d: free.free[d][0].cpus):
@@ -407,7 +436,7 @@ def _bundles(
             why = f"{size} core{'s' if size > 1 else ''} of {where}"
             if spanning:
                 why += ": no L3 has that many"
-            layout.slots.append(Slot(("AP", "PC1"), got, size - 1, node=domain[0], why=why))
+            layout.slots.append(Slot(("AP", "PC1"), got, size - 1, node=domain[0], why=why, hugepages=bool(in_pages)))
             number += 1
     possible = sum(n // unit for n in sizes.values())
     if most_pc1 is not None and number == most_pc1:
@@ -442,15 +471,16 @@ def _unit(wanted: Wanted, sizes: dict[Domain, int], most: int, free: _Cores) -> 
 
 def _bundle_counts(
     machine: Machine,
-    figures: Figures,
-    engines: Sequence[Slot],
+    node_slots: Mapping[int | None, int],
     sizes: dict[Domain, int],
     unit: int,
     most: int,
     layout: Layout,
 ) -> dict[Domain, int]:
-    """Bundles per L3: spread where cores per bundle are most, on nodes that have the memory, then on the others."""
-    node_slots = _node_slots(machine, figures, engines)
+    """Bundles per L3: spread where cores per bundle are most, on nodes that have the memory, then on the others.
+
+    `node_slots`: PC1 that a node has memory for; a node that is not in it has enough.
+    """
     counts: dict[Domain, int] = defaultdict(int)
     used: dict[int | None, int] = defaultdict(int)
     left = min(most, sum(n // unit for n in sizes.values()))
@@ -482,7 +512,7 @@ def _bundle_counts(
 
 def _node_slots(machine: Machine, figures: Figures, engines: Sequence[Slot]) -> dict[int | None, int]:
     """PC1 whose memory fits each node, its share of the system's and the parent cache's taken off."""
-    if figures.small or machine.memory_bytes is None or not machine.node_memory:
+    if figures.small or not machine.memory_bytes or not machine.node_memory:
         return {}
     engine: dict[int | None, int] = defaultdict(int)
     for slot in engines:
@@ -549,6 +579,7 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
     if machine.memory_bytes is None or figures.small:
         return
     left = machine.memory_bytes - _system_bytes(machine.memory_bytes) - sum(s.memory_bytes for s in layout.slots)
+    left += sum(LAYERS_IN_MEMORY * figures.sector_bytes for slot in layout.slots if slot.hugepages)
     engines = [s for s in layout.slots if "PC1" not in s.tasks]
     if any("PC1" in s.tasks for s in layout.slots):
         left -= figures.parents_bytes

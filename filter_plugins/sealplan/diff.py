@@ -123,12 +123,8 @@ def _host_text(workers: Mapping[str, Any]) -> str:
         parts.append(f"starts {names_text(workers['added'])}")
     alike: dict[str, list[str]] = defaultdict(list)
     for name, keys in workers["changed"].items():
-        told = [
-            f"{key} {_shown(old)} -> {_shown(new)}"
-            for key, (old, new) in keys.items()
-            if key in ("tasks", "group", "miner")
-        ]
-        rest = [key for key in keys if key not in ("tasks", "group", "miner")]
+        told = [f"{key} {_shown(old)} -> {_shown(new)}" for key, (old, new) in keys.items() if key in TOLD]
+        rest = [key for key in keys if key not in TOLD]
         alike[", ".join([*told, *rest])].append(name)
     parts += [f"restarts {names_text(names)} ({words})" for words, names in alike.items()]
     return "; ".join(parts)

@@ -82,6 +82,7 @@ def _process(bundles: Sequence[Slot], engine: Slot | None, rank: Mapping[Core, i
         f"{len(bundles)} PC1 of {unit} cores on node {bundles[0].node}" + (f"; {engine.why}" if engine else ""),
         [slot.cores for slot in bundles],
         groups,
+        bundles[0].hugepages,
     )
 
 
@@ -137,6 +138,11 @@ def miner_flags(role: str, counter_address: str | None, allocates: bool) -> list
 
 # ---------------------------------------------------------------------------------------------------------------------
 # force_remote_worker
+
+
+def force_environment(slot: Slot) -> dict[str, str]:
+    """Return the variables that only force-remote-worker reads."""
+    return {"FORCE_HUGE_PAGE": "1"} if slot.hugepages else {}
 
 
 def force_config(

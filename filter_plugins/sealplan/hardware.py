@@ -610,6 +610,9 @@ class _Checker:
         self.declared = declared
         self.problems: list[Problem] = []
         self.nodes: set[int] = set()
+        self.unsure: set[str] = set()
+        """Lists with an entry that could not be read: what others say of such an entry is no second mistake."""
+        self.misplaced: set[int] = set()
 
     def bad(self, path: str, value: object, problem: str, remedy: str) -> None:
         self.problems.append(_problem(path, value, problem, remedy))
@@ -627,18 +630,20 @@ class _Checker:
         out["cpus"] = self.cpus(lists["cpus"])
         self.nodes = {c["node"] for c in out["cpus"] if type(c["node"]) is int}
         out["numa"] = self.numa(lists["numa"], out["cpus"])
-        if lists["numa"]:
-            self.nodes = {n["node"] for n in out["numa"]}
+        self.nodes |= {n["node"] for n in out["numa"]}
         out["gpus"] = self.devices("gpus", lists["gpus"], identity="pci")
         out["rdma"] = self.devices("rdma", lists["rdma"], identity="name")
         for key in ("nvme", "net", "accelerators", "display"):
             out[key] = self.devices(key, lists[key], identity="name" if key in ("nvme", "net") else "pci")
         self.distances(out.get("numa_distances"))
-        if not isinstance(out.get("machine", {}), Mapping | None):
+        machine = out.get("machine")
+        if not isinstance(machine, Mapping | None) or not all(
+            isinstance((machine or {}).get(key), str | None) for key in ("arch", "cpu_model", "product", "kernel")
+        ):
             self.bad(
                 "machine",
-                out["machine"],
-                "machine is a mapping",
+                machine,
+                "machine is a mapping of texts",
                 "{arch, cpu_model, product, kernel}, each text or null",
             )
         if self.problems:
@@ -654,6 +659,7 @@ class _Checker:
         if value is None:
             return []
         if not isinstance(value, list | tuple):
+            self.unsure.add(key)
             self.bad(key, value, "must be a list", f"a list of objects as in tests/topologies, or no `{key}` at all")
             return []
         good = []
@@ -661,6 +667,7 @@ class _Checker:
             if isinstance(entry, Mapping):
                 good.append((f"{key}[{index}]", entry))
             else:
+                self.unsure.add(key)
                 self.bad(f"{key}[{index}]", entry, "must be an object", f"an object as in tests/topologies, `{key}`")
         return good
 
@@ -688,11 +695,15 @@ class _Checker:
         out: list[dict[str, Any]] = []
         seen: dict[int, str] = {}
         places: dict[int, tuple[str, object, object, object]] = {}
+        numa = self.declared.get("numa")
+        entries_of_numa = numa if isinstance(numa, list | tuple) else ()
+        nodes = {n["node"] for n in entries_of_numa if isinstance(n, Mapping) and _is_count(n.get("node"))}
         failed = False
         for path, entry in entries:
             get = entry.get
             number, core, socket, node, l3 = get("cpu"), get("core"), get("socket"), get("node"), get("l3")
-            if not (_is_count(number) and all(v is None or _is_count(v) for v in (core, socket, node, l3))):
+            readable = _is_count(number) and all(v is None or _is_count(v) for v in (core, socket, node, l3))
+            if not readable:
                 number = self.count(path, entry, "cpu", null=False)
                 core, socket, node, l3 = (
                     self.count(path, entry, k, null=True) for k in ("core", "socket", "node", "l3")
@@ -704,15 +715,18 @@ class _Checker:
                     failed = True
             if number is None:
                 failed = True
+                self.unsure.add("cpus")
                 continue
             if number in seen:
+                self.unsure.add("cpus")
                 self.bad(f"{path}.cpu", number, f"CPU {number} is already {seen[number]}", "each CPU number once")
                 continue
             seen[number] = path
-            if core is not None:
+            if core is not None and readable and (not nodes or node is None or node in nodes):
                 here = (path, socket, node, l3)
                 first = places.setdefault(core, here)
                 if first[1:] != here[1:]:
+                    self.misplaced.add(core)
                     self.bad(f"{path}.core", core,
                              f"core {core} has a thread in another socket, node or L3 ({first[0]})",
                              "cores numbered over the whole machine from 0, not per socket")  # fmt: skip
@@ -729,8 +743,10 @@ class _Checker:
 
     def numa(self, entries: list[tuple[str, Mapping[str, Any]]], cpus: list[dict[str, Any]]) -> list[dict[str, Any]]:
         out: list[dict[str, Any]] = []
-        node_of = {c["cpu"]: c["node"] for c in cpus}
+        node_of = {c["cpu"]: c["node"] for c in cpus if c["core"] is None or c["core"] not in self.misplaced}
+        all_cpus = {c["cpu"] for c in cpus}
         owner: dict[int, int] = {}
+        there = {entry["node"] for _, entry in entries if _is_count(entry.get("node"))}
         for path, entry in entries:
             node = self.count(path, entry, "node", null=False)
             memory = self.count(path, entry, "memory_bytes", null=True)
@@ -743,6 +759,7 @@ class _Checker:
                 )
             elif memory is not None and memory > LARGEST_BYTES:
                 self.bad(f"{path}.memory_bytes", memory, "more memory than any node has", "the node's memory in bytes")
+            self.hugepages(f"{path}.hugepages", entry.get("hugepages"), memory)
             members = entry.get("cpus", [])
             if not isinstance(members, list | tuple) or not all(_is_count(c) for c in members):
                 self.bad(
@@ -753,12 +770,16 @@ class _Checker:
                 )
                 members = []
             if node is None:
+                self.unsure.add("numa")
                 continue
             if any(n["node"] == node for n in out):
+                self.unsure.add("numa")
                 self.bad(f"{path}.node", node, f"NUMA node {node} is there twice", "each node once")
                 continue
             for cpu in members if cpus else ():
-                if cpu not in node_of:
+                if cpu not in all_cpus:
+                    if "cpus" in self.unsure:
+                        continue
                     self.bad(
                         f"{path}.cpus",
                         cpu,
@@ -769,7 +790,7 @@ class _Checker:
                     self.bad(
                         f"{path}.cpus", cpu, f"CPU {cpu} is on nodes {owner[cpu]} and {node}", "each CPU on one node"
                     )
-                elif node_of[cpu] is not None and node_of[cpu] != node:
+                elif node_of.get(cpu) in there and node_of[cpu] != node:
                     self.bad(
                         f"{path}.cpus",
                         cpu,
@@ -777,7 +798,7 @@ class _Checker:
                         "the same node in both places",
                     )
             out.append(dict(entry) | {"node": node, "memory_bytes": memory, "cpus": sorted(members)})
-        if entries:
+        if entries and "numa" not in self.unsure:
             known = {n["node"] for n in out}
             for node in sorted({n for n in node_of.values() if n is not None} - known):
                 first = next(cpu for cpu, home in node_of.items() if home == node)
@@ -788,6 +809,19 @@ class _Checker:
                     f"an entry for node {node} under numa",
                 )
         return sorted(out, key=lambda n: n["node"])
+
+    def hugepages(self, path: str, value: object, memory: int | None) -> None:
+        """A node's hugepages: [{size_bytes, total}], together no more than its memory."""
+        pages = value if value is not None else []
+        if not isinstance(pages, list | tuple) or not all(
+            isinstance(p, Mapping)
+            and _is_count(p.get("size_bytes"))
+            and (p.get("total") is None or _is_count(p["total"]))
+            for p in pages
+        ):
+            self.bad(path, value, "not a list of hugepages by size", "such as [{size_bytes: 1073741824, total: 64}]")
+        elif memory is not None and sum(p["size_bytes"] * (p.get("total") or 0) for p in pages) > memory:
+            self.bad(path, value, "more hugepages than the node has memory", "the node's own number of hugepages")
 
     def devices(self, key: str, entries: list[tuple[str, Mapping[str, Any]]], *, identity: str) -> list[dict[str, Any]]:
         out: list[dict[str, Any]] = []
@@ -815,6 +849,10 @@ class _Checker:
             for text in ("pci", "name", "vendor", "device", "class", "netdev", "uuid", "model"):
                 if text in entry and not isinstance(entry[text], str | None):
                     self.bad(f"{path}.{text}", entry[text], f"{text} is text", f"`{text}` in quotes, or null")
+            if not isinstance(entry.get("system"), bool | None):
+                self.bad(
+                    f"{path}.system", entry["system"], "system is true or false", "`true` for the system's own disk"
+                )
             uuid = entry.get("uuid")
             if isinstance(uuid, str):
                 if uuid in uuids:
@@ -846,7 +884,7 @@ class _Checker:
 
     def home(self, path: str, entry: Mapping[str, Any]) -> int | None:
         node = self.count(path, entry, "numa_node", null=True)
-        if node is not None and node not in self.nodes:
+        if node is not None and node not in self.nodes and not self.unsure & {"cpus", "numa"}:
             there = ", ".join(str(n) for n in sorted(self.nodes)) or "none"
             self.bad(
                 f"{path}.numa_node",

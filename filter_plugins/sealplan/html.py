@@ -38,16 +38,16 @@ STAGE_NAMES: Final = {"AP": "add piece", "PC1": "precommit 1", "PC2": "precommit
 Plan = Mapping[str, Any]
 
 
-def render(plan: Plan, hardware: Mapping[str, Mapping[str, Any]], *, changes: Sequence[str] = ()) -> str:
+def render(plan: Plan, hardware: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page as one HTML document.
 
     `hardware` has the declared or found hardware of the hosts, by name, in any form `hardware.normalise` reads; a host
-    without it is listed without a drawing. `changes` are lines of `diff.text`, shown above the plan.
+    without it is listed without a drawing.
     """
     settings = plan.get("settings", {})
     body = [
         _head(plan),
-        _notices(plan, changes),
+        _notices(plan),
         _stages(plan.get("capacity", {})),
         _groups(plan),
         _hosts(plan, hardware),
@@ -98,7 +98,7 @@ def _sector_bytes(text: str) -> int:
     return int(match[1]) << {"KiB": 10, "MiB": 20, "GiB": 30}[match[2]] if match else 0
 
 
-def _notices(plan: Plan, changes: Sequence[str]) -> str:
+def _notices(plan: Plan) -> str:
     out = []
     errors = plan.get("errors") or []
     if errors:
@@ -122,9 +122,6 @@ def _notices(plan: Plan, changes: Sequence[str]) -> str:
     if plan.get("warnings"):
         rows = "".join(f"<li>{escape(line)}</li>" for line in _gather(plan["warnings"]))
         out.append(_notice("warn", plural(len(plan["warnings"]), "warning"), rows))
-    if changes:
-        rows = "".join(f"<li>{escape(line)}</li>" for line in changes)
-        out.append(_notice("", "Changes against the plan applied last", rows))
     return "\n".join(out) + "\n" if out else ""
 
 

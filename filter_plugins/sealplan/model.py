@@ -1,48 +1,15 @@
-"""The planner's input document, checked and made into typed values.
-
-{
-  "settings": {
-    "stack": "lotus" | "lotus_distributed" | "force_remote_worker",   default lotus
-    "network": "devnet" | "calibration" | "mainnet",                  default mainnet
-    "sector_size": "2KiB" | "8MiB" | "512MiB" | "32GiB" | "64GiB",    default 32GiB
-    "actor": "f01000",
-    "reserved_cores": 2,           physical cores kept for the system on every host
-    "sdr_producers": null,         forces producers of every PC1; 0 is single-core SDR; null: the planner chooses
-    "scratch_path": "/sealer",
-    "scratch_bytes": null,         where the hardware declares no disks
-    "stores": [{"name": "store", "path": "/mnt/store"}],
-    "deal_share": 0.0,             share of the groups' throughput for the deal miner, 0 to 1
-    "allow_regroup": false,
-    "measured_sec": {"AP": 90, "PC1": 10500, "PC2": 700, "C2": 800},   the operator's own figures win
-    "worker_port": 3456,           first API port of the workers of a host
-    "sector_number_start": null,   first number not yet on chain; null: 2 on a devnet (its genesis sectors), else 0
-    "sectors_per_miner": 10000000  length of each sealing miner's range of sector numbers
-  },
-  "groups": {"a": {"miner": "seal-1"}},          declared groups; empty: the planner makes them
-  "machines": {"EPYC": {...hardware...}},        optional: hardware that several hosts share, by name
-  "hosts": {
-    "pc1-1": {
-      "roles": ["pc1_worker", ...],              inventory groups
-      "hardware": {...} | "EPYC",                topologies schema or short form, see hardware.py
-      "address": "10.0.0.1", "group": "a", "rack": "r1", "switch": "s1",
-      "rdma_address": "10.40.0.1/24", "mount_transport": "rdma" | "tcp",   default rdma
-      "exports": [{"path": "/sealer", "sync": true}],
-      "mounts": [{"server": "store-1", "source": "/sealer", "path": "/sealer", "transport", "read_only", "scratch"}],
-      "reserved_cores", "sdr_producers", "scratch_path", "scratch_bytes", "measured_sec", "stores", "worker_port"
-    }
-  },
-  "current": null | {...the plan applied last...}
-}
-"""
+"""The planner's input document, described in input.schema.json, checked and made into typed values."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from sealplan.facts import SECTOR_SIZES
@@ -136,14 +103,41 @@ class Document:
     errors: list[Error] = field(default_factory=list)
 
 
+@functools.cache
+def input_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the input document."""
+    loaded: dict[str, Any] = json.loads((Path(__file__).parent / "input.schema.json").read_text("utf-8"))
+    return loaded
+
+
+@functools.cache
+def _schema_keys(kind: str) -> tuple[str, ...]:
+    """Return the keys of one part of the input: "document", or a name under the schema's $defs."""
+    part = input_schema() if kind == "document" else input_schema()["$defs"][kind]
+    return tuple(part["properties"])
+
+
 class _Reader:
     """Reads typed values out of a mapping and notes each one that is wrong."""
 
     def __init__(self, errors: list[Error]) -> None:
         self.errors = errors
+        self.told: set[tuple[str, str]] = set()
 
     def bad(self, path: str, value: object, problem: str, remedy: str) -> None:
-        self.errors.append({"path": path, "value": _shown(value), "problem": problem, "remedy": remedy})
+        """Note a problem, once: what stands in the settings or in a shared machine is read for every host."""
+        if (path, problem) not in self.told:
+            self.told.add((path, problem))
+            self.errors.append({"path": path, "value": _shown(value), "problem": problem, "remedy": remedy})
+
+    def known(self, source: Mapping[str, Any], path: str, kind: str) -> None:
+        """Note every key that the input's schema does not have; its value is not shown, it may be a secret."""
+        names = _schema_keys(kind)
+        for key in source:
+            if key not in names:
+                near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.6)
+                remedy = near[0] if near else f"one of {', '.join(names)}"
+                self.bad(f"{path}.{key}" if path else str(key), None, "is not known here", remedy)
 
     def whole(self, source: Mapping[str, Any], key: str, path: str, default: int | None, least: int = 0) -> int | None:
         value = source.get(key)
@@ -291,6 +285,7 @@ class _Hardware:
                 near = difflib.get_close_matches(declared, self.machines, n=1, cutoff=0.3)
                 self.reader.bad(path, declared, "is not in machines", near[0] if near else "a name under machines")
                 return None, b""
+            path = f"machines.{declared}"
             declared = self.machines[declared]
         if not isinstance(declared, Mapping):
             self.reader.bad(
@@ -331,7 +326,9 @@ def read_document(document: Mapping[str, Any]) -> Document:
     if not isinstance(document, Mapping):
         reader.bad("", document, "the input is not a dictionary", "a dictionary with settings, groups and hosts")
         return Document(Settings(), {}, {}, {}, errors)
+    reader.known(document, "", "document")
     raw = reader.mapping(document, "settings", "")
+    reader.known(raw, "settings", "settings")
     network = reader.choice(raw, "network", "settings", NETWORKS, "mainnet")
     start = reader.whole(raw, "sector_number_start", "settings", 2 if network == "devnet" else 0)
     settings = Settings(
@@ -350,6 +347,7 @@ def read_document(document: Mapping[str, Any]) -> Document:
         if not isinstance(value, Mapping):
             reader.bad(f"groups.{name}", value, "is not a dictionary", "{miner: HOST} or {}")
             value = {}
+        reader.known(value, f"groups.{name}", "group")
         groups[str(name)] = reader.text(value, "miner", f"groups.{name}", None)
     hardware = _Hardware(reader.mapping(document, "machines", ""), reader)
     hosts: dict[str, Host] = {}
@@ -386,11 +384,20 @@ def _flag(reader: _Reader, raw: Mapping[str, Any], key: str) -> bool:
     return False
 
 
-def _gpu_uuids(hardware: object) -> dict[str, str]:
+def _gpu_uuids(hardware: object, path: str, reader: _Reader) -> dict[str, str]:
+    """UUIDs by PCI address: each host has its own, so they are no part of the hardware that hosts share."""
     gpus = hardware.get("gpus") if isinstance(hardware, Mapping) else None
-    if not isinstance(gpus, list):
-        return {}
-    return {str(g["pci"]): str(g["uuid"]) for g in gpus if isinstance(g, Mapping) and g.get("pci") and g.get("uuid")}
+    found: dict[str, str] = {}
+    for index, gpu in enumerate(gpus if isinstance(gpus, list) else ()):
+        uuid = gpu.get("uuid") if isinstance(gpu, Mapping) else None
+        if uuid is None:
+            continue
+        if not isinstance(uuid, str) or uuid in found.values():
+            problem = "is another GPU's UUID, too" if isinstance(uuid, str) else "is not a text"
+            reader.bad(f"{path}.gpus[{index}].uuid", uuid, problem, "each GPU's own UUID (nvidia-smi -L), or null")
+        else:
+            found[str(gpu.get("pci"))] = uuid
+    return found
 
 
 def _host(
@@ -403,10 +410,16 @@ def _host(
     base_measured: Mapping[str, float],
 ) -> Host:
     path = f"hosts.{name}"
+    reader.known(value, path, "host")
     listed = value.get("roles")
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not all(isinstance(r, str) for r in listed):
         reader.bad(f"{path}.roles", listed, "is not a list of inventory groups", "[pc1_worker]")
         listed = []
+    for role in sorted(set(listed) - set(ROLES)):
+        near = difflib.get_close_matches(role, ROLES, n=1, cutoff=0.5)
+        reader.bad(
+            f"{path}.roles", role, "is no group of the planner", near[0] if near else f"one of {', '.join(ROLES)}"
+        )
     roles = frozenset(str(r) for r in listed)
     tasks = frozenset(task for role, task in TASK_OF_ROLE.items() if role in roles)
     known: Mapping[str, Any] | None = None
@@ -434,7 +447,7 @@ def _host(
         roles=roles,
         hardware=known,
         hardware_key=key,
-        gpu_uuids=_gpu_uuids(value.get("hardware")),
+        gpu_uuids=_gpu_uuids(value.get("hardware"), f"{path}.hardware", reader),
         group=reader.text(value, "group", path, None),
         rack=reader.text(value, "rack", path, None),
         switch=reader.text(value, "switch", path, None),

@@ -111,6 +111,7 @@ class Shape:
     c2_gpus: int
     engine_cores: int
     nodes: int
+    hugepage_pc1: int = 0
 
 
 def possible_modes(shape: Shape, figures: Figures, whole: bool = False) -> list[tuple[Mode, Supply]]:
@@ -192,7 +193,7 @@ def _more(a: Mode, b: Mode) -> bool:
 def _fits(shape: Shape, figures: Figures, mode: Mode) -> bool:
     if shape.memory_bytes is None:
         return True
-    pc1 = figures.pc1_bytes if "PC1" in shape.tasks else 0
+    pc1 = figures.pc1_bytes if "PC1" in shape.tasks and not shape.hugepage_pc1 else 0
     return _bytes(figures, mode) + pc1 <= shape.memory_bytes
 
 
@@ -248,7 +249,7 @@ def _supply(shape: Shape, mode: Mode, figures: Figures) -> Supply:
         if shape.memory_bytes is not None and figures.pc1_bytes:
             left = shape.memory_bytes - _bytes(figures, mode)
             by_memory = max((left - figures.parents_bytes) // figures.pc1_bytes, min(1, left // figures.pc1_bytes))
-            slots = min(slots, by_memory)
+            slots = min(slots, max(by_memory, shape.hugepage_pc1))
         slots = max(1, min(slots, scratch_slots(figures, shape.scratch_bytes, shape.pc1_seconds, pc2 + both_pc2)))
         slots = min(slots, mode.pc1_most or slots)
         pc1 = slots * DAY_SEC / shape.pc1_seconds

@@ -1,4 +1,4 @@
-"""The plan: a pure function of the input document (see model.py)."""
+"""The plan: a pure function of the input document (input.schema.json)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sealplan.binding import Layout, Slot, Wanted, bind, shape_of
+from sealplan.binding import PROVING, Layout, Slot, Wanted, bind, shape_of
 from sealplan.capacity import HostReport, Owner, balance, pc2_share, sum_supplies
 from sealplan.cpulist import format_cpus
 from sealplan.facts import Figures, figures
 from sealplan.forks import (
     force_config,
+    force_environment,
     fork_environment,
     fork_flags,
     merge_processes,
@@ -20,7 +21,7 @@ from sealplan.forks import (
     myscheduler,
 )
 from sealplan.grouping import Group, Member, make_groups, share_out
-from sealplan.model import Document, Error, Host, read_document
+from sealplan.model import Document, Error, Host, Settings, read_document
 from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes, worthwhile
 from sealplan.sdr import judge_pc1
 from sealplan.shares import add_shares, mounted_scratch_bytes, scratch_mount
@@ -138,7 +139,7 @@ class _Kind:
     wanted: Wanted
     figures: Figures
     modes: list[tuple[Mode, Supply]]
-    stack: str
+    settings: Settings
     laid_out: bool = False
 
 
@@ -198,14 +199,15 @@ def _kinds(doc: Document) -> list[_Kind]:
             host.sdr_producers,
             scratch,
             uniform=doc.settings.stack != "lotus",
+            hugepages=doc.settings.stack == "force_remote_worker",
         )
 
         # A host with a given place does all its tasks there; only free ones may leave a task to the rest of the fleet.
         before = applied.get(host.name)
         whole = bool(doc.groups or host.group)
-        kind = _kind(kinds, (whole, alike), host, machine, wanted, fig, doc.settings.stack)
+        kind = _kind(kinds, (whole, alike), host, machine, wanted, fig, doc.settings)
         if before and not whole and _kept_mode(before, kind.modes) is None:
-            kind = _kind(kinds, (True, alike), host, machine, wanted, fig, doc.settings.stack)
+            kind = _kind(kinds, (True, alike), host, machine, wanted, fig, doc.settings)
         kind.hosts.append(host.name)
     return [kind for kind in kinds.values() if kind.hosts]
 
@@ -217,14 +219,14 @@ def _kind(
     machine: Machine,
     wanted: Wanted,
     fig: Figures,
-    stack: str,
+    settings: Settings,
 ) -> _Kind:
     """Return the kind of this key; `key[0]`: its hosts do every task they are asked for."""
     if key not in kinds:
         shape = shape_of(machine, wanted, fig)
         proves = bool(wanted.tasks & {"PC2", "C2"})
         modes = possible_modes(shape, fig, key[0]) if proves else [(Mode(), pc1_supply(shape, fig))]
-        kinds[key] = _Kind(host, [], machine, wanted, fig, modes, stack)
+        kinds[key] = _Kind(host, [], machine, wanted, fig, modes, settings)
     return kinds[key]
 
 
@@ -269,17 +271,13 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
     holds = host.tasks & ({"PC1"} if scratch_mount(host) else {"PC1", "PC2"})
     if holds and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
-    post = [role for role in ("winning", "window") if role in host.miner_roles]
-    if post and any(slot.gpu for slot in layout.slots) and not fig.small:
-        layout.warnings.append(
-            f"does {' and '.join(post)} PoSt beside sealing on its GPUs: a proof that waits for a GPU is a missed one; "
-            "give PoSt a host of its own"
-        )
+    _keep_from_post(kind, layout)
     has_gpu = bool(machine.gpus)
-    if kind.stack != "lotus":
-        merge_processes(layout, machine, core_groups=kind.stack == "lotus_distributed")
-    workers = _workers(layout, fig, kind.wanted.scratch_bytes, has_gpu, host.worker_port, kind.stack)
-    if host.hardware is not None and kind.stack == "lotus":
+    stack = kind.settings.stack
+    if stack != "lotus":
+        merge_processes(layout, machine, core_groups=stack == "lotus_distributed")
+    workers = _workers(layout, fig, kind.wanted.scratch_bytes, has_gpu, host.worker_port, stack)
+    if host.hardware is not None and stack == "lotus":
         layout.errors.extend(judge_pc1("?", host.hardware, workers))
     done = {task: sum(worker["concurrency"].get(task, 0) for worker in workers) for task in ("PC1", "PC2", "C2")}
     left_out = tuple(sorted(task for task in host.tasks if not done[task]))
@@ -295,6 +293,21 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
             )
     report = HostReport(layout.supply, done, layout.bound_by, left_out)
     return _Profile(layout, fig, workers, report, asdict(mode))
+
+
+def _keep_from_post(kind: _Kind, layout: Layout) -> None:
+    """PoSt and sealing never share a GPU: each worker's lock is in its own TMPDIR, so neither waits for the other."""
+    post = [role for role in ("winning", "window") if role in kind.first.miner_roles]
+    proving = [f"{task.lower()}_worker" for task in PROVING if any(task in s.tasks for s in layout.slots if s.gpu)]
+    if not post or not proving or kind.figures.small:
+        return
+    problem = f"does {' and '.join(post)} PoSt beside sealing on its GPUs: proofs are missed, or come out wrong"
+    remedy = f"take the host out of {' and '.join(proving)}, or give PoSt a host of its own"
+    if kind.settings.network == "mainnet":
+        value = ", ".join([*(f"{role}_miner" for role in post), *proving])
+        layout.errors.append({"path": "hosts.?.roles", "value": value, "problem": problem, "remedy": remedy})
+    else:
+        layout.warnings.append(f"{problem}; {remedy}")
 
 
 def _worker_kind(slot: Slot) -> str:
@@ -353,6 +366,8 @@ def _workers(
             found[-1]["flags"] = fork_flags(slot.tasks) if stack == "lotus_distributed" else []
         if stack == "lotus_distributed":
             found[-1]["environment"].update(fork_environment(slot))
+        elif stack == "force_remote_worker":
+            found[-1]["environment"].update(force_environment(slot))
     return found
 
 
@@ -452,11 +467,12 @@ def _without_broken(keep: dict[str, str], members: list[Member]) -> dict[str, st
 def _judge_groups(
     doc: Document, groups: list[Group], reports: Mapping[str, HostReport], errors: list[Error], warnings: list[str]
 ) -> None:
+    unread = [host.name for host in doc.hosts.values() if host.tasks and host.hardware is None]
     for group in groups:
         done = {task for name in group.hosts for task in ("PC1", "PC2") if reports[name].workers[task]}
         if not group.hosts:
             warnings.append(f"group {group.name} has no worker host")
-        elif "PC2" not in done:
+        elif "PC2" not in done and not unread:
             regroup = "" if doc.settings.allow_regroup else ", or sealing_allow_regroup: true after a drain"
             errors.append(
                 {
@@ -518,7 +534,7 @@ def _assign_groups(doc: Document, groups: list[Group], miners: list[Owner], erro
             owners = by_name.get(declared)
             if owners:
                 fixed[group.name] = owners[0]
-            else:
+            elif doc.hosts:
                 near = difflib.get_close_matches(declared, by_name, n=1, cutoff=0.3)
                 errors.append(
                     {

@@ -615,8 +615,8 @@ def simulate(
 ) -> list[Result]:
     """Return the columns of `names`: the plan, Lotus default, Lotus 2020.
 
-    `document` is the planner's input (model.py). `default_tasks` names the tasks a host's worker had under the default
-    scheduler, where that is not everything its inventory groups allow. Without `load` all are saturated.
+    `document` is the planner's input. `default_tasks` names the tasks a host's worker had under the default scheduler,
+    where that is not everything its inventory groups allow. Without `load` all are saturated.
     """
     fig = figures(plan["settings"]["sector_size"], (document.get("settings") or {}).get("measured_sec"))
     load = load or saturating(plan)

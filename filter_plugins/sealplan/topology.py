@@ -1,7 +1,7 @@
 """What binding needs of a machine: its usable physical cores by NUMA node and L3, its GPUs, its NIC's node.
 
 Input is the topologies schema (see hardware.py). Offline and not-allowed CPUs, memory-only nodes and devices without
-a node are what they are: left out, left out, None.
+a node are what they are: left out, left out, None. Memory set aside as hugepages is no ordinary memory any more.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class Machine:
     cores: tuple[Core, ...]
     nodes: tuple[int, ...]
     node_memory: Mapping[int, int | None]
+    """Ordinary memory: without the hugepages."""
+    hugepages: Mapping[int, int]
+    """Bytes of each node's hugepages, where there are any."""
     memory_bytes: int | None
     gpus: tuple[Gpu, ...]
     nic_node: int | None
@@ -83,6 +86,14 @@ def _nic_node(hardware: Mapping[str, Any]) -> int | None:
     return next((d["numa_node"] for d in ranked if d.get("numa_node") is not None), None)
 
 
+def _hugepage_bytes(node: Mapping[str, Any]) -> int:
+    return sum(int(pages["size_bytes"]) * int(pages.get("total") or 0) for pages in node.get("hugepages") or ())
+
+
+def _without(memory: int | None, taken: int) -> int | None:
+    return None if memory is None else max(0, memory - taken)
+
+
 def read_machine(hardware: Mapping[str, Any]) -> Machine:
     """Return the machine of a hardware dict that `hardware.normalise` has passed."""
     threads: dict[object, list[int]] = defaultdict(list)
@@ -104,7 +115,8 @@ def read_machine(hardware: Mapping[str, Any]) -> Machine:
     cores.sort(key=lambda core: core.cpus)
 
     nodes = tuple(sorted({core.node for core in cores if core.node is not None}))
-    node_memory = {n: numa[n].get("memory_bytes") for n in nodes}
+    hugepages = {n: _hugepage_bytes(numa[n]) for n in nodes if _hugepage_bytes(numa[n])}
+    node_memory = {n: _without(numa[n].get("memory_bytes"), hugepages.get(n, 0)) for n in nodes}
     known = [m for m in node_memory.values() if m is not None]
     memory = sum(known) if known and len(known) == len(node_memory) else hardware.get("memory_bytes")
 
@@ -130,6 +142,7 @@ def read_machine(hardware: Mapping[str, Any]) -> Machine:
         cores=tuple(cores),
         nodes=nodes,
         node_memory=node_memory,
+        hugepages=hugepages,
         memory_bytes=memory,
         gpus=tuple(gpus),
         nic_node=_nic_node(hardware),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import json
@@ -221,3 +222,42 @@ def test_a_gpu_worker_sees_its_gpu_only_and_pc1_sees_none() -> None:
         visible = worker["environment"]["CUDA_VISIBLE_DEVICES"]
         assert visible == (uuid[worker["gpus"][0]] if worker["gpus"] else "")
         assert worker["gpu_uuids"] == [uuid[pci] for pci in worker["gpus"]]
+
+
+def test_hugepages_are_no_ordinary_memory_and_carry_pc1_where_the_stack_can_use_them() -> None:
+    def slots(stack: str, pages: int) -> dict[str, Any]:
+        topology = copy.deepcopy(machine(next(p for p in TOPOLOGIES if p.stem == "epyc7h12-rome-2s-nps1-4tb")))
+        for node in topology["numa"]:
+            node["hugepages"] = [{"size_bytes": 1 << 30, "total": pages}]
+        return plan_host(topology, ("PC1",), stack=stack, scratch_bytes=10**14)
+
+    def pc1(planned: dict[str, Any]) -> int:
+        return sum(worker["concurrency"]["PC1"] for worker in planned["hosts"]["host"]["workers"])
+
+    plain, less = slots("lotus", 0), slots("lotus", 1800)
+    assert pc1(less) < pc1(plain)
+    assert any("hugepages" in text for text in less["warnings"])
+    assert not any("hugepages" in text for text in plain["warnings"])
+    force = slots("force_remote_worker", 1800)
+    assert not any("hugepages" in text for text in force["warnings"])
+    for worker in force["hosts"]["host"]["workers"]:
+        assert worker["environment"]["FORCE_HUGE_PAGE"] == "1"
+        assert 0 < worker["concurrency"]["PC1"] <= 1800 // 64
+    assert pc1(force) > pc1(less)
+    assert "FORCE_HUGE_PAGE" not in slots("force_remote_worker", 0)["hosts"]["host"]["workers"][0]["environment"]
+
+
+def test_post_and_sealing_on_the_gpus_of_one_host_is_refused_where_proofs_count() -> None:
+    hardware = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"]}
+    hosts: dict[str, Any] = {
+        "miner": {"roles": ["seal_miner"]},
+        "both": {"roles": ["pc1_worker", "pc2_worker", "window_miner"], "hardware": hardware},
+    }
+    refused = plan({"settings": {"network": "mainnet"}, "hosts": hosts})
+    assert [error["path"] for error in refused["errors"]] == ["hosts.both.roles"]
+    assert "pc2_worker" in refused["errors"][0]["remedy"]
+    told = plan({"settings": {"network": "calibration"}, "hosts": hosts})
+    assert told["errors"] == [] and any("window PoSt" in text for text in told["warnings"])
+    hosts["both"]["roles"] = ["pc1_worker", "window_miner"]
+    hosts["pc2"] = {"roles": ["pc2_worker"], "hardware": hardware}
+    assert plan({"settings": {"network": "mainnet"}, "hosts": hosts})["errors"] == []
