@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from sealing_shares import mount_unit
 
 TASK_TYPES = {
     "AP": "seal/v0/addpiece",
@@ -143,6 +149,22 @@ def mounts_below(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[st
     ]
 
 
+def _waits_for(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The worker's dependencies: without its disk or share it would fill the system disk.
+
+    A share is wanted and not required. A worker whose required mount failed would stay down for ever; this one starts,
+    is refused by the guard, and asks for the mount again at every restart.
+    """
+    shares = [mount for mount in mounts if mounts_below(paths, [mount])]
+    local = [path["path"] for path in paths if not mounts_below([path], shares)]
+    lines = [f"RequiresMountsFor={' '.join(local)}"] if local else []
+    if shares:
+        units = " ".join(mount_unit(mount["path"]) for mount in shares)
+        # PartOf: who unmounts the share stops the worker first.
+        lines += [f"{word}={units}" for word in ("Wants", "After", "PartOf")]
+    return ["[Unit]", *lines] if lines else []
+
+
 def drop_in(
     worker: Mapping[str, Any],
     paths: Sequence[Mapping[str, Any]],
@@ -153,9 +175,7 @@ def drop_in(
     lines = [f"# {line}" for line in _why(worker)]
     # Lotus rewrites storage.json at every start, so this line is what makes a new path restart the worker.
     lines.append(f"# Opens {', '.join(path['path'] for path in paths) or 'no path'}.")
-    if paths:
-        # Without its disk or share the worker would fill the system disk.
-        lines += ["[Unit]", f"RequiresMountsFor={' '.join(path['path'] for path in paths)}"]
+    lines += _waits_for(paths, mounts)
     lines += ["[Service]", f"CPUAffinity={' '.join(worker['cpus'].split(','))}"]
     carried = mounts_below(paths, mounts)
     if carried:

@@ -69,8 +69,8 @@ steps: {description: 'What was done, or would be in check mode', type: list, ele
 
 SYSTEM_MOUNTS = ("/", "/boot", "/boot/efi", "/usr", "/var", "/home", "[SWAP]")
 COLUMNS = "NAME,PATH,TYPE,SIZE,MOUNTPOINTS,SERIAL,MODEL,RO"
-SAMPLES = 256
-SAMPLE_BYTES = 64 << 10
+SAMPLES = 2048
+SAMPLE_BYTES = 16 << 10
 EDGE_BYTES = 4 << 20
 
 
@@ -298,7 +298,7 @@ def consent(host: str, devices: Sequence[Device], given: Sequence[str], asked: S
     if set(wanted) <= set(given):
         return
     sizes = ", ".join(
-        f"{path} ({device.size_bytes / 1e12:.2f} TB{', ' + device.model if device.model else ''})"
+        f"{path} ({device.size_bytes / 1e9:.0f} GB{', ' + device.model if device.model else ''})"
         for path, device in zip(asked, devices, strict=True)
     )
     argument = json.dumps({"scratch_storage_erase": wanted})

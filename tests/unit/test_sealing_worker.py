@@ -145,11 +145,13 @@ def test_what_another_host_serves_must_be_a_mount() -> None:
 def test_a_worker_waits_for_its_mounts_and_proves_how_they_are_carried() -> None:
     mounts = [{"path": "/sealer", "transport": "rdma"}, {"path": "/sealer2", "transport": "tcp"}]
     text = drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT), mounts)
-    assert "[Unit]\nRequiresMountsFor=/sealer /mnt/store\n[Service]\n" in text
+    told = "RequiresMountsFor=/mnt/store\nWants=sealer.mount\nAfter=sealer.mount\nPartOf=sealer.mount"
+    assert f"[Unit]\n{told}\n[Service]\n" in text
     assert "ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py /sealer=rdma\n" in text
     below = drop_in(PC1, [{**SEALER, "path": "/sealer2/a"}], WorkerHost(**CONTEXT), mounts)
     assert "nfs_transport.py /sealer2=tcp\n" in below
-    assert "ExecStartPre" not in drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT))
+    alone = drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT))
+    assert "ExecStartPre" not in alone and "[Unit]\nRequiresMountsFor=/sealer /mnt/store\n[Service]\n" in alone
 
 
 def test_a_unit_restarts_for_its_own_files_only() -> None:

@@ -124,7 +124,7 @@ def test_nothing_is_written_over_that_was_not_named() -> None:
         with pytest.raises(scratch.Refused) as refused:
             scratch.consent("pc1-a", devices, given, asked, "a RAID 0")
         assert '-e \'{"scratch_storage_erase": ["pc1-a:/dev/disk/by-id/a"' in str(refused.value)
-        assert "2.20 TB, NVMe S-nvme0n1" in str(refused.value)
+        assert "2199 GB, NVMe S-nvme0n1" in str(refused.value)
     scratch.consent("pc1-a", devices, [f"pc1-a:{path}" for path in asked], asked, "a RAID 0")
 
 
