@@ -1,9 +1,13 @@
 """Placement on the deal miner: default batching stops every sector after PC2, so nothing else wakes its scheduler."""
 
+import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from sealing_worker import sectorstore
+from sealplan import plan
 
 from tests.conformance.conftest import Miners
 from tests.conformance.devnet import MESSAGE_SEC, START_SEC, Devnet, Worker, path_metadata
@@ -49,10 +53,35 @@ def away(devnet: Devnet, apart: Miners) -> Away:
     return Away(sector, pc1, pc2, left)
 
 
+def planned_share() -> dict[str, Any]:
+    """The sectorstore.json of a scratch that the PC1 and the PC2 host of a group mount, out of a plan."""
+    mounts = [{"server": "store", "path": "/sealer"}]
+    machine = {"cpu": "EPYC 7302 x2", "memory": "256GiB"}
+    hosts: dict[str, dict[str, Any]] = {
+        "seal": {"roles": ["winning_miner", "window_miner", "seal_miner"]},
+        "store": {"roles": ["storage_server"], "exports": [{"path": "/sealer"}]},
+        "one": {"roles": ["pc1_worker"], "hardware": machine, "group": "shared", "mounts": mounts},
+        "two": {
+            "roles": ["pc2_worker"],
+            "hardware": {**machine, "gpus": ["RTX 3090"]},
+            "group": "shared",
+            "mounts": mounts,
+        },
+    }
+    for number, host in enumerate(hosts.values(), start=1):
+        host["rdma_address"] = f"10.40.0.{number}/24"
+    planned = plan({"settings": {"network": "devnet", "sector_size": "2KiB", "actor": "t01000"}, "hosts": hosts})
+    assert planned["errors"] == []
+    paths = [path for name in ("one", "two", "store") for path in planned["hosts"][name]["paths"] if path["can_seal"]]
+    [text] = {sectorstore(path) for path in paths}
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 @pytest.fixture(scope="module")
 def shared(devnet: Devnet, miners: Miners, away: Away) -> list[Worker]:
-    """Three workers on one path, and three sectors through it."""
-    path, meta = devnet.root / "deal-shared", path_metadata(seal=True)
+    """Three workers on the one path of a plan, and three sectors through it."""
+    path, meta = devnet.root / "deal-shared", planned_share()
     workers = [
         devnet.worker("shared-pc1-0", miners.deal, *PC1_FLAGS),
         devnet.worker("shared-pc1-1", miners.deal, *PC1_FLAGS),
@@ -93,6 +122,8 @@ def test_shared_path_needs_no_fetch(devnet: Devnet, miners: Miners, shared: list
     for worker in shared:
         assert "Fetch http" not in worker.log
         assert "SERVE DELETE" not in worker.log
+    sealed = devnet.root / "deal-shared/sealed"
+    assert {file.name for file in sealed.iterdir() if file.name.startswith("s-")} >= {f"s-t01000-{n}" for n in numbers}
 
 
 def test_default_batching_keeps_a_lone_sector(devnet: Devnet, miners: Miners, shared: list[Worker]) -> None:
