@@ -406,6 +406,13 @@ def problems_of(wanted: Wanted, found: Found, soft: bool) -> list[str]:
     return told
 
 
+def no_soft_roce() -> list[str]:
+    """What is to be done where the kernel has no rdma_rxe, as the small kernels for cloud machines."""
+    tried = subprocess.run(["modprobe", "--dry-run", "--quiet", "rdma_rxe"], check=False, timeout=APPLY_LIMIT_SEC)
+    remedy = "install linux-image-amd64 (Debian) or linux-modules-extra-$(uname -r) (Ubuntu), then reboot"
+    return [] if tried.returncode == 0 else [f"this kernel has no soft RoCE (rdma_rxe): {remedy}"]
+
+
 def save_and_arm(files: Sequence[Path], wanted: Sequence[Wanted], found: Sequence[Found], rollback_sec: int) -> None:
     """Keep what is there and start the timer that puts it back."""
     shutil.rmtree(KEPT, ignore_errors=True)
@@ -514,7 +521,7 @@ def act(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
             disarm()
         return {"changed": False, "unconfirmed": False}
     avoid = set().union(*(cpu_list(text) for text in options["avoid_cpus"])) if options["avoid_cpus"] else set()
-    found, problems, changes, cuts = [], [], [], []
+    found, problems, changes, cuts = [], no_soft_roce() if options["soft"] else [], [], []
     todo: list[tuple[Wanted, Found]] = []
     for item in options["interfaces"]:
         try:

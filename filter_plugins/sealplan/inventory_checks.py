@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sealplan.checks import groups, hardware, lotus, network, secrets, shares, storage, variables
+from sealplan.checks import groups, hardware, lotus, network, rdma, secrets, shares, storage, variables
 from sealplan.checks.inventory import Check, Inventory, problem
 from sealplan.inventory import CLUSTER, PER_HOST
 from sealplan.inventory_variables import Problem, shown
@@ -40,6 +40,8 @@ CHECKS: tuple[Check, ...] = (
     shares.check_exports,
     shares.check_mounts,
     shares.check_rdma_addresses,
+    rdma.check_rdma_cards,
+    rdma.check_rdma_mtu,
     hardware.check_declared_hardware,
     variables.check_cluster_values,
 )

@@ -150,6 +150,29 @@ def shared(inventory: Inventory, mount: dict[str, Any] | None = None, **pc1: Any
     inventory.hostvars["pc2-a"].update(sealing_rdma_address="10.232.0.31/24", sealing_mounts=mounts)
 
 
+CARDS = {
+    "net": [
+        {"name": "eno1", "pci": "0000:01:00.0", "numa_node": 0, "speed_bits_per_sec": None},
+        {"name": "enp65s0np0", "pci": "0000:41:00.0", "numa_node": 0, "speed_bits_per_sec": None},
+    ],
+    "rdma": [
+        {"name": "rocep65s0", "pci": "0000:41:00.0", "numa_node": 0, "netdev": "enp65s0np0", "port_state": {"1": 4}},
+    ],
+}
+
+
+def rdma_cards(inventory: Inventory, **pc1: Any) -> None:
+    """Put pc1-a and pc2-a into group rdma, with a mistake in pc1-a's variables."""
+    inventory.groups["rdma"] = ["pc1-a", "pc2-a"]
+    for host, number in (("pc1-a", 21), ("pc2-a", 31)):
+        inventory.hostvars[host].update(
+            sealing_rdma_address=f"10.232.0.{number}/24",
+            rdma_nic_interfaces=[{"name": "enp65s0np0", "address": f"10.232.0.{number}/24"}],
+            sealing_hardware=inventory.hostvars[host]["sealing_hardware"] | CARDS,
+        )
+    inventory.hostvars["pc1-a"].update(pc1)
+
+
 def system_disk_with(mount: str) -> dict[str, Any]:
     """Return facts of a host whose only disk also carries `mount`."""
     disks = [{"name": "sda", "system": True, "mounts": ["/", "/boot", mount]}]
@@ -838,6 +861,76 @@ CASES = [
         "pc2-a/sealing_rdma_address",
         "also the address of pc1-a",
         "10.40.0.21/24",
+    ),
+    Case(
+        "RDMA host without an address",
+        "lab",
+        lambda i: (rdma_cards(i, rdma_nic_interfaces=[]), i.hostvars["pc1-a"].pop("sealing_rdma_address")),
+        "pc1-a/sealing_rdma_address",
+        "the host is in group rdma",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "RDMA card that is not there",
+        "lab",
+        lambda i: rdma_cards(i, rdma_nic_interfaces=[{"name": "enp66s0np0", "address": "10.232.0.21/24"}]),
+        "pc1-a/rdma_nic_interfaces[0].name",
+        "is no network interface of this host, which has eno1, enp65s0np0",
+        "enp65s0np0",
+    ),
+    Case(
+        "card without an RDMA device",
+        "lab",
+        lambda i: rdma_cards(i, rdma_nic_interfaces=[{"name": "eno1", "address": "10.232.0.21/24"}]),
+        "pc1-a/rdma_nic_interfaces[0].name",
+        "has no RDMA device",
+        "rdma_nic_soft: true",
+    ),
+    Case(
+        "RDMA address and no card with an RDMA device",
+        "lab",
+        lambda i: (
+            rdma_cards(i),
+            i.hostvars["pc1-a"].pop("rdma_nic_interfaces"),
+            i.hostvars["pc1-a"]["sealing_hardware"].update(rdma=[]),
+        ),
+        "pc1-a/sealing_rdma_address",
+        "the host has 0 cards with an RDMA device",
+        "rdma_nic_interfaces:",
+    ),
+    Case(
+        "two RDMA cards with one address",
+        "lab",
+        lambda i: rdma_cards(i, rdma_nic_interfaces=[{"name": "enp65s0np0", "address": "10.232.0.31/24"}]),
+        "pc2-a/rdma_nic_interfaces[0].address",
+        "also the address of pc1-a",
+        "one of its own",
+    ),
+    Case(
+        "two RDMA cards of a host in one network",
+        "lab",
+        lambda i: rdma_cards(
+            i, rdma_nic_interfaces=[{"name": "enp65s0np0", "address": f"10.232.0.{n}/24"} for n in (1, 2)]
+        ),
+        "pc1-a/rdma_nic_interfaces[1].address",
+        "packets would leave by either card",
+        "network of its own",
+    ),
+    Case(
+        "RDMA card with an address that is none",
+        "lab",
+        lambda i: rdma_cards(i, rdma_nic_interfaces=[{"name": "enp65s0np0", "address": "10.232.0.21"}]),
+        "pc1-a/rdma_nic_interfaces[0].address",
+        "no IP address with a prefix",
+        "10.40.0.21/24",
+    ),
+    Case(
+        "two MTUs in one RDMA network",
+        "lab",
+        lambda i: rdma_cards(i, rdma_nic_mtu=1500),
+        "pc2-a/rdma_nic_mtu",
+        "is not the MTU of pc1-a",
+        "rdma_nic_mtu: 1500",
     ),
     Case(
         "scratch shared by two groups",
