@@ -48,7 +48,7 @@ def sealing_simulation(
     `default_tasks` {HOST: [PC1, PC2]} where the default scheduler's worker had less than its groups allow.
     """
     try:
-        from sealplan.simulate import Load, saturating, simulate, table
+        from sealplan.simulate import Load, notes, saturating, simulate, table
     except ImportError as error:
         raise AnsibleFilterError(f"{error}: install requirements.txt into the Python that runs Ansible") from error
     plan, document, given = _plain(plan), _plain(document), _plain(options or {})
@@ -66,7 +66,7 @@ def sealing_simulation(
     for title, load in loads:
         columns = simulate(plan, document, load, given.get("default_tasks"))
         lines += [title, *table(columns, load).splitlines(), ""]
-    return lines
+    return lines + notes(columns)
 
 
 class FilterModule:

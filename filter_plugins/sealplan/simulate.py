@@ -3,11 +3,11 @@
 All columns get the same sectors at the same times, the same seconds per task and the same network cards. What differs
 is who decides: the plan's bundles and groups, or the miner's scheduler with one worker per host and no groups:
 
-- `Lotus default`: v1.36.2 as its code does it. `sched.go`: two windows per worker, a task stays in the window it was
+- `default v1.36`: v1.36.2 as its code does it. `sched.go`: two windows per worker, a task stays in the window it was
   put in. `sched_assigner_utilization.go`: the least used worker first. `sched_resources.go`: what fits. `manager.go`:
   PC1 may run anywhere and fetches the unsealed sector, PC2 fetches PC1's output from wherever that ran; neither
   prefers the worker that has the data.
-- `Lotus 2020`: the same, but PC1 asks for 128 GiB (source 001, `lotus-worker run -h`) and a burst fills one worker's
+- `default 2020`: the same, but PC1 asks for 128 GiB (source 001, `lotus-worker run -h`) and a burst fills one worker's
   window before it looks at the next. That is what source 001 saw (28 PC1 on 4 workers, 8 of 15 idle); the filling rule
   is inferred from its listing.
 
@@ -48,7 +48,14 @@ GPU_THREADS: Final = 6
 CPU_SHARE: Final = 0.92
 """Lotus v1.36.2, resources.go: MaxParallelism -1."""
 
-COLUMNS: Final = ("plan", "Lotus default", "Lotus 2020")
+COLUMNS: Final = ("plan", "default v1.36", "default 2020")
+NOTES: Final = {
+    "default v1.36": "Lotus v1.36.2 without groups, by its code: each task goes to the least used worker, so no host "
+    "stays idle, but PC2 fetches PC1's output (481 GB and what PC1 fetched) from wherever that ran.",
+    "default 2020": "the default scheduler that source 001 ran: one worker is filled before the next (inferred from "
+    "its listing: 28 PC1 on 4 workers, 8 of 15 hosts idle), and PC1 asks for 128 GiB; as many bytes.",
+}
+"""What a column stands for: both are Lotus's default scheduler, of two times."""
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -611,9 +618,9 @@ def simulate(
     document: Mapping[str, Any],
     load: Load | None = None,
     default_tasks: Mapping[str, Sequence[str]] | None = None,
-    names: Sequence[str] = COLUMNS,
+    names: Sequence[str] | None = None,
 ) -> list[Result]:
-    """Return the columns of `names`: the plan, Lotus default, Lotus 2020.
+    """Return the columns of `names`: the plan and, without `names`, both defaults, first that of the stack's time.
 
     `document` is the planner's input. `default_tasks` names the tasks a host's worker had under the default scheduler,
     where that is not everything its inventory groups allow. Without `load` all are saturated.
@@ -623,7 +630,7 @@ def simulate(
     slots = sum(w["concurrency"].get("PC1", 0) for h in plan["hosts"].values() for w in h["workers"])
     full_speed = _full_speed(document)
     columns = []
-    for name in names:
+    for name in names or columns_of(plan):
         env = simpy.Environment()
         world = _World(env, fig, load, _machines(env, plan, document))
         world.group_of = {h: g for g, v in plan["groups"].items() for h in v["hosts"]}
@@ -640,6 +647,16 @@ def simulate(
         env.run(until=load.days * DAY_SEC)
         columns.append(world.result(name, slots))
     return columns
+
+
+def columns_of(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns in the order to show: both forks are of 2020 to 2022, before the default changed."""
+    return COLUMNS if plan["settings"]["stack"] == "lotus" else (COLUMNS[0], COLUMNS[2], COLUMNS[1])
+
+
+def notes(results: Sequence[Result]) -> list[str]:
+    """Return a line for each column that needs one."""
+    return [f"{result.name}: {NOTES[result.name]}" for result in results if result.name in NOTES]
 
 
 def _full_speed(document: Mapping[str, Any]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sealplan.planner import plan
-from sealplan.simulate import COLUMNS, Load, Result, saturating, simulate, table
+from sealplan.simulate import COLUMNS, Load, Result, columns_of, notes, saturating, simulate, table
 
 from tests.unit.test_golden import document
 
@@ -37,7 +37,7 @@ def small(pc1: int = 2, nic: str = "ConnectX-5 100G") -> dict[str, Any]:
 @pytest.mark.parametrize("saturated", [True, False])
 def test_source_001_eight_of_fifteen_idle(saturated: bool) -> None:
     columns = fifteen(saturated)
-    assert (columns["Lotus 2020"].hosts_idle, columns["Lotus 2020"].hosts) == (8, 15)
+    assert (columns["default 2020"].hosts_idle, columns["default 2020"].hosts) == (8, 15)
     assert columns["plan"].hosts_idle < 8
     assert not saturated or columns["plan"].hosts_idle == 0
 
@@ -48,7 +48,7 @@ def test_source_000_five_hundred_gigabytes_per_sector() -> None:
         assert columns[name].bytes_per_sector == pytest.approx(500e9, rel=0.1)
         assert columns[name].bytes_between_groups_per_day > 0
     assert columns["plan"].bytes_per_sector < 150e9
-    assert columns["plan"].sectors_per_day > 1.5 * columns["Lotus default"].sectors_per_day
+    assert columns["plan"].sectors_per_day > 1.5 * columns["default v1.36"].sectors_per_day
 
 
 @pytest.mark.parametrize("name", ["grouped", "rdma", "remote-worker", "distributed"])
@@ -58,6 +58,14 @@ def test_the_plan_sends_nothing_between_groups_and_reaches_what_it_promises(name
     result = simulate(planned, told, names=COLUMNS[:1])[0]
     assert result.bytes_between_groups_per_day == 0
     assert result.sectors_per_day == pytest.approx(planned["capacity"]["sectors_per_day"], rel=0.15)
+
+
+def test_the_stacks_own_default_stands_beside_the_plan_and_both_are_explained() -> None:
+    told = document("fifteen-workers")
+    columns = simulate(plan(told), told, Load(1, 1, 10_000.0))
+    assert [column.name for column in columns] == ["plan", "default 2020", "default v1.36"]
+    assert [line.partition(":")[0] for line in notes(columns)] == ["default 2020", "default v1.36"]
+    assert columns_of(plan(small())) == COLUMNS
 
 
 def test_the_same_input_gives_the_same_table() -> None:
