@@ -161,8 +161,8 @@ CARDS = {
 }
 
 
-def rdma_cards(inventory: Inventory, **pc1: Any) -> None:
-    """Put pc1-a and pc2-a into group rdma, with a mistake in pc1-a's variables."""
+def rdma_cards(inventory: Inventory, **pc1: Any) -> dict[str, Any]:
+    """Put pc1-a and pc2-a into group rdma, with a mistake in pc1-a's variables, which are returned."""
     inventory.groups["rdma"] = ["pc1-a", "pc2-a"]
     for host, number in (("pc1-a", 21), ("pc2-a", 31)):
         inventory.hostvars[host].update(
@@ -171,6 +171,7 @@ def rdma_cards(inventory: Inventory, **pc1: Any) -> None:
             sealing_hardware=inventory.hostvars[host]["sealing_hardware"] | CARDS,
         )
     inventory.hostvars["pc1-a"].update(pc1)
+    return inventory.hostvars["pc1-a"]
 
 
 def system_disk_with(mount: str) -> dict[str, Any]:
@@ -865,7 +866,7 @@ CASES = [
     Case(
         "RDMA host without an address",
         "lab",
-        lambda i: (rdma_cards(i, rdma_nic_interfaces=[]), i.hostvars["pc1-a"].pop("sealing_rdma_address")),
+        lambda i: rdma_cards(i, rdma_nic_interfaces=[]).pop("sealing_rdma_address"),
         "pc1-a/sealing_rdma_address",
         "the host is in group rdma",
         "10.40.0.21/24",
@@ -889,10 +890,8 @@ CASES = [
     Case(
         "RDMA address and no card with an RDMA device",
         "lab",
-        lambda i: (
-            rdma_cards(i),
-            i.hostvars["pc1-a"].pop("rdma_nic_interfaces"),
-            i.hostvars["pc1-a"]["sealing_hardware"].update(rdma=[]),
+        lambda i: (one := rdma_cards(i)).update(
+            rdma_nic_interfaces=None, sealing_hardware=one["sealing_hardware"] | {"rdma": []}
         ),
         "pc1-a/sealing_rdma_address",
         "the host has 0 cards with an RDMA device",
