@@ -36,9 +36,15 @@ options:
     choices: [FULLNODE_API_INFO, MINER_API_INFO, WORKER_API_INFO]
     default: FULLNODE_API_INFO
   method:
-    description: Method name, with or without the prefix C(Filecoin.).
+    description: Method name, with or without the prefix C(Filecoin.). Exactly one of O(method) and O(calls) is needed.
     type: str
-    required: true
+  calls:
+    description: Several calls that only read, in one go. One that is refused does not keep the others from being made.
+    type: list
+    elements: dict
+    suboptions:
+      method: {type: str, required: true, description: As O(method).}
+      params: {type: list, elements: raw, default: [], description: As O(params).}
   params:
     description: Positional parameters.
     type: list
@@ -98,6 +104,11 @@ result_changed:
   description: The result changed within O(wait_for_change_sec).
   type: bool
   returned: always
+answers:
+  description: The calls with their C(result), or with the C(error) of one that the API refused.
+  type: list
+  elements: dict
+  returned: when O(calls) were made
 address:
   description: The URL that was called, without the token; empty where no address is known.
   type: str
@@ -228,8 +239,24 @@ def find_endpoint(options: dict[str, Any]) -> Endpoint:
     return file_endpoint(options["api_info_file"], options["api_info_variable"], options["api"])
 
 
+def ask_all(options: dict[str, Any]) -> dict[str, Any]:
+    """Make each of the option `calls` and return the module's result; Unreachable at the first that is not answered."""
+    endpoint = find_endpoint(options)
+    answers = []
+    for each in options["calls"]:
+        answer: dict[str, Any] = {"method": each["method"], "params": each["params"], "result": None, "error": ""}
+        try:
+            answer["result"] = call(endpoint, each["method"], each["params"], options["timeout_sec"])
+        except CallFailed as error:
+            answer["error"] = str(error)
+        answers.append(answer)
+    return {"changed": False, "reachable": True, "answers": answers, "address": endpoint.url}
+
+
 def run(options: dict[str, Any]) -> dict[str, Any]:
     """Do what the options ask and return the module's result; Unreachable only after wait_sec."""
+    if options["calls"] is not None:
+        return ask_all(options)
     deadline = time.monotonic() + options["wait_sec"]
     while True:
         try:
@@ -265,7 +292,15 @@ def main() -> None:
                 "default": "FULLNODE_API_INFO",
                 "choices": ["FULLNODE_API_INFO", "MINER_API_INFO", "WORKER_API_INFO"],
             },
-            "method": {"type": "str", "required": True},
+            "method": {"type": "str"},
+            "calls": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "method": {"type": "str", "required": True},
+                    "params": {"type": "list", "elements": "raw", "default": []},
+                },
+            },
             "params": {"type": "list", "elements": "raw", "default": []},
             "api": {"type": "str", "choices": ["v0", "v1"]},
             "timeout_sec": {"type": "int", "default": 10},
@@ -274,8 +309,8 @@ def main() -> None:
             "mutates": {"type": "bool", "default": False},
             "allow_unreachable": {"type": "bool", "default": False},
         },
-        required_one_of=[["repo", "api_info_file"]],
-        mutually_exclusive=[["repo", "api_info_file"]],
+        required_one_of=[["repo", "api_info_file"], ["method", "calls"]],
+        mutually_exclusive=[["repo", "api_info_file"], ["method", "calls"]],
         supports_check_mode=True,
     )
     options = module.params

@@ -99,7 +99,8 @@ def server() -> Iterator[int]:
 def options(**given: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "repo": None, "api_info_file": None, "api_info_variable": "FULLNODE_API_INFO", "method": "ChainHead",
-        "params": [], "api": None, "timeout_sec": 5, "wait_sec": 0, "wait_for_change_sec": 0, "mutates": False,
+        "calls": None, "params": [], "api": None, "timeout_sec": 5, "wait_sec": 0, "wait_for_change_sec": 0,
+        "mutates": False,
     }  # fmt: skip
     return base | given
 
@@ -144,6 +145,14 @@ def test_bad_token_is_said_without_the_token(tmp_path: Path, server: int) -> Non
 def test_error_of_the_method(tmp_path: Path, server: int) -> None:
     with pytest.raises(rpc.CallFailed, match=r"Filecoin.Nope on .*not found \(code -32601\)"):
         rpc.run(options(repo=str(make_repo(tmp_path, server)), method="Nope"))
+
+
+def test_one_of_several_calls_may_fail(tmp_path: Path, server: int) -> None:
+    calls = [{"method": "Nope", "params": [1]}, {"method": "ChainHead", "params": []}]
+    answer = rpc.run(options(repo=str(make_repo(tmp_path, server)), method=None, calls=calls))
+    assert not answer["changed"]
+    assert [each["result"] for each in answer["answers"]] == [None, {"Height": 0}]
+    assert "not found" in answer["answers"][0]["error"] and not answer["answers"][1]["error"]
 
 
 def test_stopped_repo_is_unreachable(tmp_path: Path) -> None:
