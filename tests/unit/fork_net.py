@@ -42,14 +42,14 @@ def build(directory: Path, *options: str) -> Path:
     return directory
 
 
-def eventually(probe: Callable[[], Any], what: str) -> Any:
+def eventually(probe: Callable[[], Any], what: str | Callable[[], str]) -> Any:
     deadline = time.monotonic() + PATIENCE_SEC
     while time.monotonic() < deadline:
         found = probe()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError(f"never: {what}")
+    raise AssertionError(f"never: {what if isinstance(what, str) else what()}")
 
 
 def free_port() -> int:
@@ -72,7 +72,7 @@ class Running:
         return self.log.read_text(errors="replace")
 
     def says(self, words: str) -> None:
-        eventually(lambda: words in self.text(), f"{words!r} in\n{self.text()[-3000:]}")
+        eventually(lambda: words in self.text(), lambda: f"{words!r} in\n{self.text()[-3000:]}")
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -169,7 +169,7 @@ class ForkNet:
         genesis = (self.template or self.root) / "dev.car"
         made = self.start(name, repo, port, "lotus", "daemon", f"--genesis={genesis}", *words, LOTUS_PATH=str(repo))
         self.node = self.node or made
-        eventually(lambda: (repo / "api").exists() or not made.alive(), made.text())
+        eventually(lambda: (repo / "api").exists() or not made.alive(), made.text)
         return made
 
     def repo(self, name: str) -> Path:
@@ -199,7 +199,7 @@ class ForkNet:
         return self.serving(made)
 
     def serving(self, made: Running) -> Running:
-        eventually(lambda: (made.repo / "api").exists() or not made.alive(), made.text())
+        eventually(lambda: (made.repo / "api").exists() or not made.alive(), made.text)
         assert made.alive(), made.text()
         return made
 

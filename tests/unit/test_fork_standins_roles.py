@@ -294,6 +294,19 @@ def test_a_counter_restored_from_an_old_backup(fork: ForkNet) -> None:
     eventually(lambda: "counter-backwards" in fork.rules(), "90 is below 101")
 
 
+def test_a_kill_in_the_middle_of_a_number_leaves_an_empty_file(fork: ForkNet) -> None:
+    file = sectorid(fork, "m")
+    file.write_text("100")
+    flags = ("--sctype=alloce", f"--sclisten={address()}")
+    miner = fork.serving(fork.miner("m", *flags, STANDIN_COUNTER_WRITE_MS="60000"))
+    fork.environment["STANDIN_COUNTER_TIMEOUT_MS"] = "100"
+    assert fork.cli(miner, "sectors", "pledge", check=False).returncode == 1
+    miner.kill()
+    assert file.read_text() == ""
+    again = fork.serving(fork.miner("m", *flags))
+    assert again.call("StandIn.Duties")["counter"] is False
+
+
 def test_a_counter_that_moves_keeps_the_rules(fork: ForkNet) -> None:
     where = address()
     sectorid(fork, "a").write_text("100")

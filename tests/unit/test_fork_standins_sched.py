@@ -8,6 +8,7 @@ import pytest
 from tests.unit.fork_net import OFFICIAL, SEALER, ForkNet, Running, build, eventually, set_limits, state, stats
 
 AFTER_PC2 = "PreCommitBatchWait"  # the first state that waits for the chain, which nobody mines in most of these tests
+PRECOMMITTED = ("WaitSeed", "Committing", "SubmitCommitAggregate", "CommitAggregateWait", "FinalizeSector", "Proving")
 LIMIT_KEYS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max")
 
 
@@ -25,7 +26,7 @@ def nudge(fork: ForkNet, miner: Running) -> None:
 
 
 def reaches(miner: Running, sector: int, wanted: str) -> None:
-    eventually(lambda: state(miner, sector) == wanted, f"sector {sector} {wanted}: {miner.text()[-3000:]}")
+    eventually(lambda: state(miner, sector) == wanted, lambda: f"sector {sector} {wanted}: {miner.text()[-3000:]}")
 
 
 def queued(miner: Running) -> list[str]:
@@ -43,6 +44,19 @@ def test_a_sector_goes_all_the_way(fork: ForkNet) -> None:
     for task in ("addpiece", "precommit/1", "precommit/2", "commit/1", "commit/2", "finalize"):
         assert f"successfully scheduled for sector s-t01000-{number} taskType seal/v0/{task} to worker" in miner.text()
     assert fork.rules() == []
+
+
+def test_a_number_of_another_miner_is_not_precommitted_again(fork: ForkNet) -> None:
+    first = fork.serving(fork.miner("m", "--window-post=false"))
+    fork.worker("w", first, SEALER | {"WorkerName": "w"})
+    number = pledge(first)
+    eventually(lambda: state(first, number) in PRECOMMITTED, "its precommit is on chain")
+    other = fork.sealer("n")
+    fork.worker("v", other, SEALER | {"WorkerName": "v"})
+    assert pledge(other) == number
+    other.says("sector number already allocated, not proceeding")
+    assert state(other, number) == "SubmitPreCommitBatch"
+    assert fork.rules() == ["sector-number-twice"]
 
 
 # the file

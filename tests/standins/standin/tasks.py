@@ -243,11 +243,14 @@ class Executor:
             raise CommandError(f"acquiring sector paths: sector {sector['Number']} not found here")
         return sealed[0], cache[0]
 
-    def do_pc2(self, sector: Json, _arguments: Json) -> Json:
+    def _commitment(self, name: str, _arguments: Json) -> str:
+        return sealed_cid(name, "R")
+
+    def do_pc2(self, sector: Json, arguments: Json) -> Json:
         sealed, cache = self._existing(sector)
         time.sleep(duration_sec("PC2"))
         name = sector_name(sector["Miner"], sector["Number"])
-        commitment = sealed_cid(name, "R")
+        commitment = self._commitment(name, arguments)
         sectorfiles.write_precommit2(sealed, cache, name, commitment)
         return {"Sealed": commitment}
 

@@ -7,7 +7,9 @@ import re
 import socket
 import sys
 import threading
+import time
 
+from ..common import env_ms
 from . import grpc
 from .logs import raw
 
@@ -80,6 +82,7 @@ class Counter:
             try:
                 fd = os.open(self.path, os.O_WRONLY | os.O_TRUNC)
                 with os.fdopen(fd, "w") as stream:
+                    time.sleep(env_ms("STANDIN_COUNTER_WRITE_MS", 0))  # a kill in here leaves the file empty
                     stream.write(str(self.last))
             except OSError as error:
                 raw(str(error))

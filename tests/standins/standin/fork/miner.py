@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass
 from typing import ClassVar
@@ -94,6 +95,9 @@ class ForkMiner(Miner):
         return {"Hostname": name, "IgnoreResources": False, "Resources": {"GPUs": [], "CPUs": 1}}
 
     def _before_serving(self) -> None:
+        # Who finds the api file may stop the process at once.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop.set())
         fallback = miner_fallback(
             self.config.number("Storage.PreCommit1Max"), self.config.number("Storage.PreCommit1HoldMax")
         )

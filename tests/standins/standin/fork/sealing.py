@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..common import CommandError, log
+from .. import numbers
+from ..common import CommandError, Json, log
 from ..sealing import Sealing
 from . import grpc
 
@@ -42,6 +44,31 @@ class ForkSealing(Sealing):
             self._create(number)
         self._spawn(number)
         return number
+
+    def _get_ticket(self, number: int) -> None:
+        self.sectors[number]["Ticket"] = uuid.uuid4().hex
+        super()._get_ticket(number)
+
+    def _task(
+        self,
+        number: int,
+        task: str,
+        select: Callable[..., tuple[bool, bool]],
+        prepare: list[str] | None = None,
+        arguments: Json = None,
+    ) -> Json:
+        if task == "PC2":
+            arguments = {"ticket": self.sectors[number].get("Ticket")}
+        return super()._task(number, task, select, prepare, arguments)
+
+    def _submit_pre_commit_batch(self, number: int) -> None:
+        """A number that another miner has precommitted is not sent again: the sector stays where it is."""
+        taken = numbers.from_rle(self.miner.node("StateMinerAllocated", [self.miner.actor, None]))
+        if numbers.overlap(taken, [(number, number)]) and not self._on_chain(number):
+            log("ERROR", "sectors", "sector number already allocated, not proceeding", sector=number)
+            self.miner.stop.wait()
+            raise CommandError("shutting down")
+        super()._submit_pre_commit_batch(number)
 
     def _next_number(self) -> int:
         if self.counter_address:

@@ -8,7 +8,7 @@ import time
 
 from .. import buildinfo, sectorfiles
 from ..cli import Call
-from ..common import CommandError, Json, piece_cid, violation
+from ..common import CommandError, Json, piece_cid, sealed_cid, violation
 from ..tasks import Executor, duration_sec, memory_bytes, visible_gpus
 from . import limits
 from .logs import debug
@@ -59,6 +59,10 @@ class ForkExecutor(Executor):
             sectorfiles.write_bytes(template_cid, piece_cid(self.sector_bytes).encode())
         self._declare(sector, {"unsealed": (target, ident)})
         return {"Size": self.sector_bytes}
+
+    def _commitment(self, name: str, arguments: Json) -> str:
+        """Two miners that seal one number make two replicas: the ticket differs."""
+        return sealed_cid(name, "R", arguments.get("ticket"))
 
     def do_pc1(self, sector: Json, arguments: Json) -> Json:
         """A template nobody checked spoils every sector made from it; precommit is where it shows."""
