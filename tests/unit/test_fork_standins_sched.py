@@ -231,6 +231,40 @@ def test_a_full_path_is_named(fork: ForkNet) -> None:
     miner.says("out of space (available: ")
 
 
+def test_an_offline_worker_ends_what_it_runs_and_keeps_what_waits(fork: ForkNet) -> None:
+    fork.environment["STANDIN_AP_MS"] = "2000"
+    miner = fork.sealer("m")
+    settings = {"WorkerName": "w", "AddPieceMax": 1, "ForceP1FromLocalAP": True}
+    worker = fork.worker("w", miner, settings)
+    for _ in range(2):
+        pledge(miner)
+    eventually(lambda: "Running: AP(1) | Preparing: AP(1)" in stats(miner)["w"]["Tasks"], "one runs, one waits")
+    set_limits(worker.repo, settings | {"IsPlanOffline": True})
+    eventually(lambda: "Running:  | Preparing: AP(1)" in stats(miner)["w"]["Tasks"], "the running one ended")
+    assert "I plan to enter maintenance mode" in fork.cli(miner, "sealing", "workers").stdout
+    set_limits(worker.repo, settings)
+    nudge(fork, miner)
+    miner.says("forced scheduling")
+    # A waiting task is looked at again only when another task of its worker ends.
+    assert "Running:  | Preparing: AP(1)" in stats(miner)["w"]["Tasks"]
+
+
+def test_worker_commands(fork: ForkNet) -> None:
+    miner = fork.sealer("m")
+    worker = fork.worker("w", miner, SEALER | {"WorkerName": "w"})
+    fork.environment["LOTUS_WORKER_PATH"] = str(worker.repo)
+    assert "Hostname: w" in fork.run("lotus-worker", "info").stdout
+    fork.run("lotus-worker", "tasks", "disable", "AP")
+    eventually(lambda: "AP" not in stats(miner)["w"]["TaskTypes"].split(), "add piece is off")
+    refused = fork.run("lotus-worker", "tasks", "disable", "RU", check=False)
+    assert "unknown task type 'RU'" in refused.stderr
+    fork.run("lotus-worker", "wait-quiet")
+    fork.run("lotus-worker", "set", "--enabled=false")
+    eventually(lambda: not stats(miner)["w"]["Enabled"], "the worker is off")
+    pledge(miner)
+    miner.says("trySchedMine skipping disabled worker w")
+
+
 # official workers
 
 

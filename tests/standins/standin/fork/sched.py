@@ -71,6 +71,8 @@ class ForkScheduler(Scheduler):
 
     def wake(self, event: str) -> None:
         """Neither a finished task nor a worker that connects or recovers starts a round."""
+        if event == "worker" and any(not worker.enabled for worker in list(self.workers.values())):
+            event = "lost"  # switched off by `lotus-worker set --enabled=false`: its session check fails
         if event == "lost":
             now = time.monotonic()
             self._drop_disabled()
