@@ -212,11 +212,14 @@ def refuse(host: str, found: Mapping[str, Sequence[str]]) -> None:
     """Refused, naming every device that is not blank."""
     lines = [f"{host}: {path} {' and '.join(texts)}" for path, texts in found.items() if texts]
     if lines:
-        names = " ".join(path for path, texts in found.items() if texts)
-        raise Refused(
-            "\n".join(lines) + "\nNothing was touched. Take them out of scratch_storage_devices; or, where nobody "
-            f"needs what they hold, look once more and blank them by hand: wipefs -a {names}, then blkdiscard each"
-        )
+        lines.append("Nothing was touched. Take them out of scratch_storage_devices.")
+        kept = ("carries the system", "is mounted", "is read-only", "is a ")
+        names = " ".join(path for path, texts in found.items() if texts and not texts[0].startswith(kept))
+        if names:
+            lines.append(
+                f"Where nobody needs what they hold, blank them by hand: wipefs -a {names}, then blkdiscard each"
+            )
+        raise Refused("\n".join(lines))
 
 
 def run(*command: str) -> str:
