@@ -30,6 +30,7 @@ TASKS = {
     "seal/v0/commit/1": "C1",
     "seal/v0/commit/2": "C2",
     "seal/v0/finalize": "FIN",
+    "seal/v0/finalizeunsealed": "FUS",
     "seal/v0/fetch": "GET",
 }
 

@@ -50,6 +50,7 @@ def line(devnet: Devnet, apart: Miners) -> Line:
     c2.prepare([])
     for worker in (other, pc2, pc1):
         worker.start()
+    miners.seal.cli("log", "set-level", "--system=advmgr", "debug")
     done = miners.seal.cli("sectors", "pledge")
     text, _, number = done.stdout.strip().partition(":")
     assert text == "Created CC sector"
@@ -78,6 +79,22 @@ def test_pc2_fetches_from_the_pc1_worker_of_its_group(miners: Miners, line: Line
     sealed = next(row for row in done if "/remote/sealed/" in row["url"])
     assert sealed["bytes"] >= SECTOR_SIZE_BYTES
     assert f"/{name_of(line.sector)}" not in line.other_pc2.log
+
+
+def assigned(miners: Miners, line: Line) -> set[tuple[str, str | None]]:
+    """Task and worker of every line with which the scheduler has given the sector away."""
+    lines = [row for row in miners.seal.log.splitlines() if "SCHED ASSIGNED" in row]
+    given = [json.loads(row[row.index("{") :]) for row in lines]
+    names = {ident: stats["Info"]["Hostname"] for ident, stats in miners.seal.rpc.call("WorkerStats").items()}
+    return {(one["task"], names.get(one["worker"])) for one in given if one["sector"] == line.sector}
+
+
+def test_the_schedulers_log_tells_who_got_which_task(miners: Miners, line: Line) -> None:
+    assert assigned(miners, line) >= {
+        ("seal/v0/addpiece", line.pc1.name),
+        ("seal/v0/precommit/1", line.pc1.name),
+        ("seal/v0/precommit/2", line.pc2.name),
+    }
 
 
 def test_fetched_files_are_deleted_at_their_origin(devnet: Devnet, miners: Miners, line: Line) -> None:
@@ -136,6 +153,7 @@ def test_workers_and_their_tasks_survive_a_miner_restart(miners: Miners, line: L
     registered = [worker.log.count("Worker registered successfully") for worker in workers]
     assert miners.seal.stop() == 0
     miners.seal.start()
+    miners.seal.cli("log", "set-level", "--system=advmgr", "debug")
     job = until("the C2 job", lambda: next(iter(miners.seal.jobs_of(line.sector, "commit/2")), None), START_SEC)
     assert (job["Hostname"], job["RunWait"]) == (line.c2.name, RET_WAIT)
     (row,) = [row for row in miners.seal.cli("sealing", "jobs").stdout.splitlines() if line.c2.name in row]
@@ -180,6 +198,12 @@ def test_finalize_moved_the_sector_into_the_store(devnet: Devnet, miners: Miners
     assert (miners.store / "cache" / name / "p_aux").is_file()
     assert not (devnet.root / "seal-pc2-a" / "sealed" / name).exists()
     assert line.sector in miners.seal.stored_sectors()[miners.store_id]
+
+
+@pytest.mark.slow
+def test_the_unsealed_copy_is_dropped_where_add_piece_wrote_it(miners: Miners, line: Line) -> None:
+    expected = {("seal/v0/finalizeunsealed", line.pc1.name), ("seal/v0/finalize", line.pc2.name)}
+    assert assigned(miners, line) >= expected
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from . import numbers
 from .chain import MESSAGE_CONFIDENCE_EPOCHS, PRE_COMMIT_CHALLENGE_EPOCHS, SEED_CONFIDENCE_EPOCHS
 from .common import CommandError, Json, cid, env_ms, log, piece_cid
+from .paths import BITS
 from .sched import allocate_on, anyone, existing_on, move_to
 
 if TYPE_CHECKING:
@@ -363,8 +364,10 @@ class Sealing:
         self._enter(number, state, "event;sealing.SectorFinalized", "")
 
     def _finalize(self, number: int) -> None:
-        """Clear the cache where the data lies, drop the unsealed copy of a CC sector, then move to a CanStore path."""
+        """Drop the unsealed copy of a CC sector, clear the cache where it lies, then move to a CanStore path."""
         m, sector, kinds = self.miner, self.miner.sector_id(number), ["sealed", "cache"]
+        if "FUS" in m.always_tasks and m.index.storage_find(sector, BITS["unsealed"], 0, False):
+            self._task(number, "FUS", existing_on(m.index, sector, ["unsealed"], m.sector_bytes, False))
         self._task(number, "FIN", existing_on(m.index, sector, kinds, m.sector_bytes, False))
         m.remove_everywhere(sector, "unsealed")
         remote = not m.config.on("Storage.DisallowRemoteFinalize")

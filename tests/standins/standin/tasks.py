@@ -271,6 +271,10 @@ class Executor:
         sectorfiles.clear_cache(cache)
         return None
 
+    def do_fus(self, sector: Json, _arguments: Json) -> Json:
+        self.store.remove_local(sector, "unsealed", [])
+        return None
+
     def do_get(self, sector: Json, arguments: Json) -> Json:
         self.store.move_to_store(sector, arguments["kinds"], self.sector_bytes)
         return None
