@@ -6,7 +6,7 @@ what is left over. Nothing is given twice and no core is split between two owner
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -235,11 +235,11 @@ def _engines(
         return _cpu_engines(mode, free, layout, unit)
     for_pc1 = min(2, unit)
     gpus = usable[: min(len(kinds), max(1, free.total() - for_pc1))]
+    layout.bound_by["engines"] = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}"
     if len(gpus) < len(usable):
-        layout.warnings.append(
-            f"{len(usable) - len(gpus)} of {len(usable)} GPUs stay unused: "
-            f"{_why_unused(machine, wanted, mode, figures, len(gpus) < len(kinds))}"
-        )
+        why = _why_unused(machine, wanted, mode, figures, len(gpus) < len(kinds))
+        layout.warnings.append(f"{len(usable) - len(gpus)} of {len(usable)} GPUs stay unused: {why}")
+        layout.bound_by["engines"] = f"{len(gpus)} of {len(usable)} GPUs: {why}"
     tasks = {gpu.pci: kind for gpu, kind in zip(gpus, kinds, strict=False)}
     wish = _engine_cores(machine)
     base, extra = divmod(max(len(gpus), min(wish * len(gpus), free.total() - for_pc1)), len(gpus))
@@ -302,6 +302,7 @@ def _cpu_engines(mode: Mode, free: _Cores, layout: Layout, unit: int) -> list[Sl
     kinds = mode.kinds()
     tasks = "/".join(kinds[0])
     layout.warnings.append(f"{tasks} without a usable GPU: proving on CPU cores is several times slower")
+    layout.bound_by["engines"] = "cores, for want of a GPU"
     share = (mode.cpu_share or 1.0) if unit else 1.0
     slots: list[Slot] = []
     for node in sorted(free.nodes(), key=lambda n: (-free.count(n), n is None, n or 0)):
@@ -631,6 +632,10 @@ def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, p
                 "remedy": "take the host out of pc2_worker, or give it more scratch",
             }
         )
+    if "engines" in layout.bound_by:
+        kinds = Counter("/".join(slot.tasks) for slot in layout.slots if not {"AP", "PC1"} & set(slot.tasks))
+        proving = " and ".join(f"{number} {tasks}" for tasks, number in kinds.items())
+        layout.bound_by["engines"] = f"{proving}, bound by {layout.bound_by['engines']}"
     if pc2 + both_pc2 > most:
         layout.bound_by["PC2"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB"
     layout.supply = capped(Supply(pc1, pc2, c2, both_pc2, both_c2), most)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sealplan.facts import Figures
 from sealplan.grouping import Group
-from sealplan.modes import Supply, throughput
+from sealplan.modes import Supply, c2_cost
 
 Owner = tuple[str, str]
 """Inventory host and role (seal or deal) of a sealing miner."""
@@ -29,12 +29,21 @@ def sectors_text(per_day: float) -> str:
     return f"{per_day:.0f}" if per_day >= 100 else f"{per_day:.1f}"
 
 
-def pc2_share(total: Supply) -> float:
-    """Return the share of the day that workers doing PC2 and C2 can give PC2 when C2 is to keep up."""
-    if not total.both_c2:
-        return 1.0
-    rate = throughput(total, frozenset(("PC1", "PC2", "C2")))
-    return min(1.0, max(0.0, 1 - (rate - total.c2) / total.both_c2))
+def pc2_shares(supplies: Iterable[Supply]) -> dict[float, float]:
+    """Return the share of the day that workers doing both can give PC2 when C2 is to keep up, by their cost in C2."""
+    pc1 = pc2 = c2 = 0.0
+    both: dict[float, float] = {}
+    for supply in supplies:
+        pc1, pc2, c2 = pc1 + supply.pc1, pc2 + supply.pc2, c2 + supply.c2 + supply.both_c2
+        if supply.both_pc2 > 1e-6:
+            both[c2_cost(supply)] = both.get(c2_cost(supply), 0.0) + supply.both_pc2
+    shares = {}
+    for cost, per_day in sorted(both.items()):
+        # PC2 grows until it meets C2, and C2 is not given up below what PC1 makes anyway.
+        part = min(per_day, max(0.0, (c2 - pc2) / (1 + cost), (c2 - pc1) / cost if cost else per_day))
+        shares[cost] = part / per_day
+        pc2, c2 = pc2 + part, c2 - cost * part
+    return shares
 
 
 def miner_throughput(
@@ -55,7 +64,7 @@ def miner_throughput(
     by_cost: dict[float, list[tuple[str, float]]] = {}
     for name, host in flexible:
         if host.both_pc2 > 1e-6:
-            by_cost.setdefault(round(host.both_c2 / host.both_pc2, 6), []).append((name, host.both_pc2))
+            by_cost.setdefault(c2_cost(host), []).append((name, host.both_pc2))
     for cost, workers in sorted(by_cost.items()):
         able: dict[str, float] = {}
         for name, pc2 in workers:
@@ -174,6 +183,8 @@ def _host_row(report: HostReport) -> dict[str, Any]:
         "left_out": list(report.left_out),
     }
     limits = [f"{slots} PC1, bound by {report.bound_by.get('PC1', 'the only core')}"] if slots else []
+    if "engines" in report.bound_by:
+        limits.append(report.bound_by["engines"])
     if "PC2" in report.bound_by:
         limits.append(f"PC2 bound by {report.bound_by['PC2']}")
     if limits:

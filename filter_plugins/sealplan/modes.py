@@ -7,13 +7,14 @@ the fleet lacks, so the splits are chosen together: the slowest stage of the who
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sealplan.facts import DAY_SEC, Figures
 
 CPU_SHARES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)
-PC1_PARTS = (0.85, 0.7, 0.5)
+PC1_CUTS = 6
+"""Ways to give up PC1 slots for scratch that are looked at."""
 ROUNDS = 60
 FEW_HOSTS = 40
 """Up to so many hosts with a choice, two at a time are tried: there one host counts for percents."""
@@ -79,20 +80,34 @@ def capped(supply: Supply, pc2_per_day: float) -> Supply:
     return Supply(supply.pc1, pc2, c2, part * supply.both_pc2, part * supply.both_c2)
 
 
+def c2_cost(supply: Supply) -> float:
+    """Return how many C2 a worker that does both gives up for one PC2."""
+    return round(supply.both_c2 / supply.both_pc2, 6) if supply.both_pc2 > 1e-6 else 0.0
+
+
+def sealed(pc1: float, pc2: float, c2: float, both: Iterable[tuple[float, float]], stages: frozenset[str]) -> float:
+    """Return the sectors per day that pass all `stages`.
+
+    `both`: cost in C2 and PC2 per day of workers that do either, cheapest first: those do PC2 while it is what lacks.
+    """
+    if "PC2" not in stages or "C2" not in stages:
+        flexible = list(both)
+        pc2 += sum(per_day for _, per_day in flexible)
+        c2 += sum(cost * per_day for cost, per_day in flexible)
+    else:
+        flexible = [(cost, per_day) for cost, per_day in both if per_day > 1e-6]
+        c2 += sum(cost * per_day for cost, per_day in flexible)
+        for cost, per_day in flexible:
+            part = min(per_day, max(0.0, (c2 - pc2) / (1 + cost)))
+            pc2 += part
+            c2 -= cost * part
+    bounds = {"PC1": pc1, "PC2": pc2, "C2": c2}
+    return min((bounds[stage] for stage in stages), default=0.0)
+
+
 def throughput(supply: Supply, stages: frozenset[str]) -> float:
     """Return the sectors per day that pass all `stages`; workers doing both split their day where it helps most."""
-    bounds = []
-    if "PC1" in stages:
-        bounds.append(supply.pc1)
-    if "PC2" in stages:
-        bounds.append(supply.pc2 + supply.both_pc2)
-    if "C2" in stages:
-        bounds.append(supply.c2 + supply.both_c2)
-    # What is left of adding and taking away floats is no worker.
-    if {"PC2", "C2"} <= stages and supply.both_pc2 > 1e-6 and supply.both_c2 > 1e-6:
-        ratio = supply.both_c2 / supply.both_pc2
-        bounds.append((supply.c2 + supply.both_c2 + ratio * supply.pc2) / (1 + ratio))
-    return min(bounds, default=0.0)
+    return sealed(supply.pc1, supply.pc2, supply.c2, [(c2_cost(supply), supply.both_pc2)], stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +136,28 @@ def possible_modes(shape: Shape, figures: Figures, whole: bool = False) -> list[
     """
     modes = _gpu_modes(shape, figures, whole) if shape.gpu_names else _cpu_modes(shape, figures, whole)
     found = [(mode, _supply(shape, mode, figures)) for mode in modes]
-    found += [
-        (cut, _supply(shape, cut, figures))
-        for mode, supply in found
-        if shape.scratch_bytes is not None and "PC1" in shape.tasks and mode.engines and not figures.small
-        for part in PC1_PARTS
-        if (cut := replace(mode, pc1_most=int(supply.pc1 * shape.pc1_seconds / DAY_SEC * part))).pc1_most
-    ]
+    if shape.scratch_bytes is not None and "PC1" in shape.tasks and not figures.small:
+        found += [
+            (cut, _supply(shape, cut, figures))
+            for mode, supply in found
+            for slots in _fewer_pc1(shape, mode, supply, figures)
+            for cut in (replace(mode, pc1_most=slots),)
+        ]
     if "PC1" in shape.tasks and not whole and not figures.small:
         none = [replace(m, pc1_most=0, cpu_share=1.0 if m.cpu_share else None) for m in modes if m.engines]
         found += [(mode, _supply(shape, mode, figures)) for mode in none]
     return found
+
+
+def _fewer_pc1(shape: Shape, mode: Mode, supply: Supply, figures: Figures) -> Iterable[int]:
+    """PC1 slots, fewer than there could be, that leave scratch to a PC2 which lacks it."""
+    slots = round(supply.pc1 * shape.pc1_seconds / DAY_SEC)
+    able = _supply(replace(shape, scratch_bytes=None), mode, figures)
+    pc2 = able.pc2 + able.both_pc2
+    if scratch_pc2_per_day(figures, shape.scratch_bytes, slots) >= pc2:
+        return ()
+    least = next((n for n in range(slots, 0, -1) if scratch_pc2_per_day(figures, shape.scratch_bytes, n) >= pc2), 1)
+    return range(least, slots, max(1, (slots - least) // PC1_CUTS))
 
 
 def worthwhile(found: Sequence[tuple[Mode, Supply]], tasks: Collection[str]) -> list[tuple[Mode, Supply]]:
@@ -297,6 +323,45 @@ class Kind:
     fixed: Mapping[Mode, int]
 
 
+Total = tuple[float, ...]
+"""What hosts bring together: PC1, PC2 and C2 per day, and PC2 of those that do both, by their cost in C2."""
+
+
+class Fleet:
+    """The kinds of hosts with what each split adds to a total."""
+
+    def __init__(self, kinds: Sequence[Kind], stages: frozenset[str]) -> None:
+        self.kinds = kinds
+        self.stages = stages
+        self.costs = sorted({c2_cost(supply) for kind in kinds for _, supply in kind.modes if supply.both_pc2 > 1e-6})
+        self.adds = [[self.of(supply) for _, supply in kind.modes] for kind in kinds]
+
+    def of(self, supply: Supply) -> Total:
+        """Return one host as a total."""
+        both = [0.0] * len(self.costs)
+        if supply.both_pc2 > 1e-6:
+            both[self.costs.index(c2_cost(supply))] = supply.both_pc2
+        return (supply.pc1, supply.pc2, supply.c2, *both)
+
+    def total(self, counts: Sequence[Sequence[int]]) -> Total:
+        """Return what all hosts bring together."""
+        total = (0.0,) * (3 + len(self.costs))
+        for adds, row in zip(self.adds, counts, strict=True):
+            for add, number in zip(adds, row, strict=True):
+                if number:
+                    total = tuple(a + number * b for a, b in zip(total, add, strict=True))
+        return total
+
+    def moved(self, total: Total, kind: int, old: int, new: int, hosts: int = 1) -> Total:
+        """Return the total where so many hosts of a kind take another split."""
+        row = self.adds[kind]
+        return tuple(t + hosts * (b - a) for t, a, b in zip(total, row[old], row[new], strict=True))
+
+    def sealed(self, total: Total) -> float:
+        """Return the sectors per day of a total."""
+        return sealed(total[0], total[1], total[2], zip(self.costs, total[3:], strict=True), self.stages)
+
+
 def choose(kinds: Sequence[Kind], stages: frozenset[str]) -> list[list[int]]:
     """Return for each kind how many of its hosts take each of its modes (hosts with a fixed mode counted in)."""
     counts = [
@@ -305,6 +370,7 @@ def choose(kinds: Sequence[Kind], stages: frozenset[str]) -> list[list[int]]:
     free = [kind.count - sum(row) for kind, row in zip(kinds, counts, strict=True)]
     if not any(free):
         return counts
+    fleet = Fleet(kinds, stages)
     rounded = _rounded(kinds, free, _fractions(kinds, counts, free, stages))
     starts = [rounded]
     if sum(free) <= FEW_HOSTS:
@@ -313,14 +379,14 @@ def choose(kinds: Sequence[Kind], stages: frozenset[str]) -> list[list[int]]:
     best: tuple[float, list[list[int]]] | None = None
     for start in starts:
         tried = [[a + b for a, b in zip(row, more, strict=True)] for row, more in zip(counts, start, strict=True)]
-        _improve(kinds, tried, stages)
-        while len(starts) > 1 and _improve_pair(kinds, tried, stages):
-            _improve(kinds, tried, stages)
-        value = throughput(_total(kinds, tried), stages)
+        _improve(fleet, tried)
+        while len(starts) > 1 and _improve_pair(fleet, tried):
+            _improve(fleet, tried)
+        value = fleet.sealed(fleet.total(tried))
         if best is None or value > best[0] * (1 + 1e-9):
             best = (value, tried)
     chosen = best[1] if best else counts
-    _restore(kinds, chosen, stages)
+    _restore(fleet, chosen)
     return chosen
 
 
@@ -355,8 +421,9 @@ def _most_c2(mode: Mode, supply: Supply) -> tuple[float, ...]:
     return (supply.c2 + supply.both_c2, supply.pc1)
 
 
-def _improve_pair(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[str]) -> bool:
+def _improve_pair(fleet: Fleet, counts: list[list[int]]) -> bool:
     """Change the modes of two hosts at once where no single change helps; whether it did."""
+    kinds = fleet.kinds
     moves = [
         (number, old, new)
         for number, kind in enumerate(kinds)
@@ -368,17 +435,17 @@ def _improve_pair(kinds: Sequence[Kind], counts: list[list[int]], stages: frozen
     if len(moves) ** 2 > MOST_PAIRS:
         return False
     movable = {(n, old): counts[n][old] - kinds[n].fixed.get(kinds[n].modes[old][0], 0) for n, old, _ in moves}
-    total = _total(kinds, counts)
-    least = throughput(total, stages) * (1 + 1e-9)
+    total = fleet.total(counts)
+    least = fleet.sealed(total) * (1 + 1e-9)
     best: tuple[float, tuple[int, int, int], tuple[int, int, int]] | None = None
     for index, first in enumerate(moves):
         number, old, new = first
-        changed = total.plus(kinds[number].modes[old][1], -1).plus(kinds[number].modes[new][1])
+        changed = fleet.moved(total, number, old, new)
         for second in moves[index:]:
             other, was, now = second
             if other == number and was == old and movable[number, old] < 2:
                 continue
-            value = throughput(changed.plus(kinds[other].modes[was][1], -1).plus(kinds[other].modes[now][1]), stages)
+            value = fleet.sealed(fleet.moved(changed, other, was, now))
             if value > (best[0] if best else least):
                 best = (value, first, second)
     if best is None:
@@ -389,11 +456,11 @@ def _improve_pair(kinds: Sequence[Kind], counts: list[list[int]], stages: frozen
     return True
 
 
-def _restore(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[str]) -> None:
+def _restore(fleet: Fleet, counts: list[list[int]]) -> None:
     """Let hosts do all their tasks where that costs the fleet nothing: what stays on a host crosses no network."""
-    total = _total(kinds, counts)
-    least = throughput(total, stages) * (1 - 1e-9)
-    for number, kind in enumerate(kinds):
+    total = fleet.total(counts)
+    least = fleet.sealed(total) * (1 - 1e-9)
+    for number, kind in enumerate(fleet.kinds):
         order = sorted(range(len(kind.modes)), key=lambda i: _at_home(*kind.modes[i]), reverse=True)
         for old in reversed(order):
             for new in order[: order.index(old)]:
@@ -401,10 +468,10 @@ def _restore(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[s
                 low, high = 0, movable
                 while low < high:
                     middle = (low + high + 1) // 2
-                    moved = total.plus(kind.modes[old][1], -middle).plus(kind.modes[new][1], middle)
-                    low, high = (middle, high) if throughput(moved, stages) >= least else (low, middle - 1)
+                    moved = fleet.moved(total, number, old, new, middle)
+                    low, high = (middle, high) if fleet.sealed(moved) >= least else (low, middle - 1)
                 if low:
-                    total = total.plus(kind.modes[old][1], -low).plus(kind.modes[new][1], low)
+                    total = fleet.moved(total, number, old, new, low)
                     counts[number][old] -= low
                     counts[number][new] += low
 
@@ -470,21 +537,20 @@ def _add_both(got: dict[str, float], supply: Supply, prices: tuple[float, float,
         got["C2"] += supply.both_c2
 
 
-def _improve(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[str]) -> None:
+def _improve(fleet: Fleet, counts: list[list[int]]) -> None:
     """Change one host's mode at a time, while that makes the fleet faster."""
-    total = _total(kinds, counts)
-    best = throughput(total, stages)
-    for _ in range(4 * sum(1 for kind in kinds if len(kind.modes) > 1) + 8):
+    total = fleet.total(counts)
+    best = fleet.sealed(total)
+    for _ in range(4 * sum(1 for kind in fleet.kinds if len(kind.modes) > 1) + 8):
         step: tuple[float, int, int, int] | None = None
-        for number, kind in enumerate(kinds):
-            for old, (mode, supply) in enumerate(kind.modes):
+        for number, kind in enumerate(fleet.kinds):
+            for old, (mode, _) in enumerate(kind.modes):
                 if counts[number][old] <= kind.fixed.get(mode, 0):
                     continue
-                without = total.plus(supply, -1)
-                for new, (_, other) in enumerate(kind.modes):
+                for new in range(len(kind.modes)):
                     if new == old:
                         continue
-                    value = throughput(without.plus(other), stages)
+                    value = fleet.sealed(fleet.moved(total, number, old, new))
                     if value > (step[0] if step else best * (1 + 1e-9)):
                         step = (value, number, old, new)
         if step is None:
@@ -492,4 +558,4 @@ def _improve(kinds: Sequence[Kind], counts: list[list[int]], stages: frozenset[s
         best, number, old, new = step
         counts[number][old] -= 1
         counts[number][new] += 1
-        total = _total(kinds, counts)
+        total = fleet.total(counts)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sealplan.binding import PROVING, Layout, Slot, Wanted, bind, shape_of
-from sealplan.capacity import HostReport, Owner, balance, pc2_share, sum_supplies
+from sealplan.capacity import HostReport, Owner, balance, pc2_shares
 from sealplan.cpulist import format_cpus
 from sealplan.facts import Figures, figures
 from sealplan.forks import (
@@ -22,7 +22,7 @@ from sealplan.forks import (
 )
 from sealplan.grouping import Group, Member, make_groups, share_out
 from sealplan.model import Document, Error, Host, Settings, read_document
-from sealplan.modes import Kind, Mode, Supply, choose, pc1_supply, possible_modes, worthwhile
+from sealplan.modes import Kind, Mode, Supply, c2_cost, choose, pc1_supply, possible_modes, worthwhile
 from sealplan.sdr import judge_pc1
 from sealplan.shares import add_shares, mounted_scratch_bytes, scratch_mount
 from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, store_path
@@ -56,8 +56,8 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
     miners = _sealing_miners(doc, errors)
     sealing = [h for h in doc.hosts.values() if h.name in profiles and _seals(reports[h.name], h)]
     pins = {host.name: _pin(doc, host, errors) for host in doc.hosts.values() if host.tasks}
-    share = pc2_share(sum_supplies(list(reports), reports))
-    members = [_member(host, reports[host.name], share, pins[host.name]) for host in sealing]
+    shares = pc2_shares(report.supply for report in reports.values())
+    members = [_member(host, reports[host.name], shares, pins[host.name]) for host in sealing]
     current = _current_groups(doc)
     keep = {m.name: current[m.name] for m in members if m.name in current}
     if doc.settings.allow_regroup:
@@ -419,9 +419,10 @@ def _seals(report: HostReport, host: Host) -> bool:
     return bool(report.workers["PC1"] or report.workers["PC2"] or (host.group and host.tasks != {"C2"}))
 
 
-def _member(host: Host, report: HostReport, share: float, pin: str | None) -> Member:
-    """A host as grouping sees it: `share` of the day of workers that do PC2 and C2 counts for PC2."""
+def _member(host: Host, report: HostReport, shares: Mapping[float, float], pin: str | None) -> Member:
+    """A host as grouping sees it: a share of the day of workers that do PC2 and C2 counts for PC2."""
     supply = report.supply
+    share = shares.get(c2_cost(supply), 1.0)
     return Member(host.name, supply.pc1, supply.pc2 + share * supply.both_pc2, host.rack, host.switch, pin)
 
 

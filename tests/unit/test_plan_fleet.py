@@ -108,7 +108,7 @@ def test_the_same_input_in_any_order_gives_the_same_bytes(document: dict[str, An
 
 
 @quick
-@given(fleets(most=5), host, st.sampled_from(("memory", "gpu", "host", "scratch")))
+@given(fleets(most=5), host, st.sampled_from(("memory", "gpu", "slower gpu", "host", "scratch")))
 def test_more_hardware_never_plans_less(document: dict[str, Any], extra: dict[str, Any], what: str) -> None:
     before = plan(document)["capacity"]["sectors_per_day"]
     more = copy.deepcopy(document)
@@ -117,12 +117,14 @@ def test_more_hardware_never_plans_less(document: dict[str, Any], extra: dict[st
         own["memory"] = "4TiB"
     elif what == "gpu":
         own["gpus"] = own["gpus"] * 2
+    elif what == "slower gpu":
+        own["gpus"] = ["RTX 2080 Ti", *own["gpus"]]
     elif what == "scratch":
         own["scratch"] = "10x 4TB NVMe"
     else:
         more["hosts"]["h99"] = extra
-    # How a host is split among its tasks is estimated before it is laid out: a part in two hundred may be missed.
-    assert plan(more)["capacity"]["sectors_per_day"] >= before * 0.995
+    # The figure is rounded to a hundredth.
+    assert plan(more)["capacity"]["sectors_per_day"] >= before - 0.01
 
 
 def groups_of(planned: dict[str, Any]) -> dict[str, str]:
