@@ -1,0 +1,313 @@
+"""Filters of role network_check: which pairs to measure and when, floors, verdicts, and what is kept on hosts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+GBIT = 10**9
+BANDWIDTH_SHARE = 0.85
+"""Share of the link's speed that verbs must reach: 85 Gb/s of 100 (92.4 was measured on ConnectX-5 and SN2700)."""
+MOUNT_FLOORS = {
+    100 * GBIT: {"pc2_read": 4.0e9, "pc1_write": 2.0e9},
+    25 * GBIT: {"pc2_read": 2.2e9, "pc1_write": 2.0e9},
+    10 * GBIT: {"pc2_read": 0.9e9, "pc1_write": 0.9e9},
+}
+"""Bytes per second that one mount must reach, by the speed of the link; advice, to be calibrated on the real hosts."""
+FIGURES = ("bytes_per_sec", "p99_usec", "msg")
+LATENCY_USEC = 20.0
+"""A write of 8 bytes over one switch takes 2 to 3; more than this means another way than RDMA hardware."""
+
+
+def check_rounds(hosts: Sequence[str], most_pairs: int = 16) -> list[list[tuple[str, str]]]:
+    """All pairs of hosts in rounds in which nobody is in two pairs: each link is measured alone at both of its ends.
+
+    At most `most_pairs` run at once, because both hosts of a pair must run in the same moment.
+    """
+    ring: list[str | None] = [*sorted(hosts)]
+    if len(ring) % 2:
+        ring.append(None)
+    rounds: list[list[tuple[str, str]]] = []
+    for _ in range(len(ring) - 1):
+        half = len(ring) // 2
+        pairs = [
+            (min(one, other), max(one, other))
+            for one, other in zip(ring[:half], reversed(ring[half:]), strict=True)
+            if one is not None and other is not None
+        ]
+        rounds += [sorted(pairs)[start : start + most_pairs] for start in range(0, len(pairs), most_pairs)]
+        ring = [ring[0], ring[-1], *ring[1:-1]]
+    return rounds
+
+
+def identity_key(identity: Mapping[str, Any]) -> str:
+    """Digest of what a host's measurements depend on: kernel, firmware, driver, MTU, and the options of its mounts."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def pair_key(one: str, other: str) -> str:
+    """Digest of a link from the keys of its two hosts, the same from both ends."""
+    return hashlib.sha256("/".join(sorted((one, other))).encode()).hexdigest()[:16]
+
+
+def due_rounds(
+    identities: Mapping[str, Mapping[str, Any]],
+    records: Mapping[str, Mapping[str, Any]],
+    again: bool,
+    most_pairs: int = 16,
+) -> list[list[list[str]]]:
+    """Rounds of the pairs that were not measured since something changed on either host (all with `again`)."""
+    keys = {host: identity_key(identity) for host, identity in identities.items()}
+
+    def known(one: str, other: str) -> bool:
+        kept = (records.get(one) or {}).get("links", {}).get(other) or {}
+        return not again and kept.get("key") == pair_key(keys[one], keys[other])
+
+    due = [
+        [[one, other] for one, other in pairs if not known(one, other)]
+        for pairs in check_rounds(list(identities), most_pairs)
+    ]
+    return [pairs for pairs in due if pairs]
+
+
+def partner(pairs: Sequence[Sequence[str]], host: str) -> dict[str, Any]:
+    """Part of a host in a round: {state serve|measure, peer}; {} when it rests."""
+    for one, other in pairs:
+        if host == one:
+            return {"state": "serve", "peer": other}
+        if host == other:
+            return {"state": "measure", "peer": one}
+    return {}
+
+
+def link_floors(
+    one: Mapping[str, Any], other: Mapping[str, Any], floors: Mapping[str, Any] | None = None
+) -> dict[str, float]:
+    """Floors of a link from the slower of its two cards; {} where a card is emulated, which says nothing of speed."""
+    if one["soft"] or other["soft"]:
+        return {}
+    speed = min(one["speed_bits_per_sec"], other["speed_bits_per_sec"])
+    found = {"bandwidth_bits_per_sec": speed * BANDWIDTH_SHARE, "latency_usec": LATENCY_USEC, "lost": 0.0}
+    return {**found, **{key: float(value) for key, value in (floors or {}).items() if key in found}}
+
+
+def mount_floor(identity: Mapping[str, Any], profile: str, floors: Mapping[str, Any] | None = None) -> float:
+    """Bytes per second a mount must reach; 0 where the card is emulated or slower than any that was ever tried."""
+    if identity["soft"]:
+        return 0.0
+    if floors and f"{profile}_bytes_per_sec" in floors:
+        return float(floors[f"{profile}_bytes_per_sec"])
+    fitting = [speed for speed in MOUNT_FLOORS if speed <= identity["speed_bits_per_sec"]]
+    return MOUNT_FLOORS[max(fitting)][profile] if fitting else 0.0
+
+
+def link_problems(pair: Sequence[str], measured: Mapping[str, Any], floors: Mapping[str, float]) -> list[str]:
+    """What is wrong with a link: a program that did not come through always, figures where there are floors."""
+    name = f"{pair[0]} - {pair[1]}"
+    if measured.get("trouble"):
+        return [f"{name}: {measured['trouble'][0]}: look at cable, VLAN, MTU and the RDMA device of both"]
+    if not floors:
+        return []
+    problems = []
+    if measured["bandwidth_bits_per_sec"] < floors["bandwidth_bits_per_sec"]:
+        problems.append(
+            f"{name}: {_gbit(measured['bandwidth_bits_per_sec'])}, at least {_gbit(floors['bandwidth_bits_per_sec'])} "
+            "are wanted: look at speed and PCIe lanes of both cards, at PFC and ECN of the switch"
+        )
+    if measured["latency_usec"] > floors["latency_usec"]:
+        problems.append(
+            f"{name}: {measured['latency_usec']:.1f} us, at most {floors['latency_usec']:g} are wanted: "
+            "the way is not direct, or the CPUs sleep"
+        )
+    lost = sum(measured.get("lost", {}).values())
+    if lost > floors["lost"]:
+        names = ", ".join(f"{key} {value}" for key, value in sorted(measured["lost"].items()))
+        problems.append(f"{name}: lost or repeated {lost} packets ({names}): check PFC of the switch ports and cables")
+    return problems
+
+
+def mount_problems(host: str, path: str, profile: str, measured: Mapping[str, Any], floor: float) -> list[str]:
+    """What is wrong with a mount."""
+    if "bytes_per_sec" not in measured:
+        return [f"{host}: {measured.get('msg', 'the mount was not measured')}"]
+    if measured["bytes_per_sec"] < floor:
+        what = "writes as PC1" if profile == "pc1_write" else "reads as PC2"
+        return [
+            f"{host}: {path} {what} {_rate(measured['bytes_per_sec'])}, at least {_rate(floor)} are wanted: "
+            "compare with the disks of the server and the links of the table"
+        ]
+    return []
+
+
+def check_links(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], identities: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Measured links [{pair, key, bandwidth_bits_per_sec, latency_usec, lost, trouble}] from the results of rounds.
+
+    `results` are by host the [{part, result}] of its rounds; what was lost counts at both ends.
+    """
+    links = []
+    served = {(host, each["part"]["peer"]): each["result"] for host, found in results.items() for each in found}
+    for host, found in results.items():
+        for each in found:
+            if each["part"]["state"] != "measure":
+                continue
+            peer, result = each["part"]["peer"], each["result"]
+            other = served.get((peer, host)) or {}
+            trouble = list(result.get("trouble") or [])
+            if "rping" not in result:
+                trouble = [str(result.get("msg") or "the host did not measure")]
+            lost = {
+                f"{key} of {owner}": count
+                for owner, side in ((host, result), (peer, other))
+                for key, count in (side.get("lost") or {}).items()
+            }
+            links.append(
+                {
+                    "pair": sorted((host, peer)),
+                    "key": pair_key(identity_key(identities[host]), identity_key(identities[peer])),
+                    "bandwidth_bits_per_sec": float(result.get("bandwidth_bits_per_sec") or 0),
+                    "latency_usec": float(result.get("latency_usec") or 0),
+                    "lost": lost,
+                    "trouble": trouble,
+                }
+            )
+    return links
+
+
+def check_records(
+    old: Mapping[str, Mapping[str, Any]],
+    identities: Mapping[str, Mapping[str, Any]],
+    links: Sequence[Mapping[str, Any]],
+    mounts: Mapping[str, Sequence[Mapping[str, Any]]],
+    floors: Mapping[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """What to keep on each host: {key, links {peer: …}, mounts {path profile: …}, problems}, newest measurement wins.
+
+    A link that is below its floor is a problem of the end with more such links; of both where they have equally many.
+    """
+    hosts = sorted(identities)
+    records: dict[str, dict[str, Any]] = {
+        host: {
+            "key": identity_key(identities[host]),
+            "links": dict((old.get(host) or {}).get("links") or {}),
+            "mounts": dict((old.get(host) or {}).get("mounts") or {}),
+        }
+        for host in hosts
+    }
+    for link in links:
+        for host, peer in (link["pair"], list(reversed(link["pair"]))):
+            kept = {key: value for key, value in link.items() if key != "pair"}
+            found = link_problems(link["pair"], link, link_floors(identities[host], identities[peer], floors))
+            records[host]["links"][peer] = {**kept, "problems": found}
+    for host, measured in mounts.items():
+        for each in measured:
+            floor = mount_floor(identities[host], each["profile"], floors)
+            found = mount_problems(host, each["path"], each["profile"], each["result"], floor)
+            records[host]["mounts"][f"{each['path']} {each['profile']}"] = {
+                "key": identity_key(identities[host]),
+                "bytes_per_sec": each["result"].get("bytes_per_sec", 0),
+                "p99_usec": each["result"].get("p99_usec", 0.0),
+                "problems": found,
+            }
+    bad = {
+        host: [peer for peer, kept in records[host]["links"].items() if kept["problems"] and peer in records]
+        for host in hosts
+    }
+    for host in hosts:
+        # One bad card spoils the links of all others; they must not be refused for it.
+        blamed = [peer for peer in bad[host] if len(bad[host]) >= len(bad[peer])]
+        problems = [problem for peer in sorted(blamed) for problem in records[host]["links"][peer]["problems"]]
+        problems += [problem for kept in records[host]["mounts"].values() for problem in kept["problems"]]
+        records[host]["problems"] = problems
+    return records
+
+
+def check_collect(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, key: str
+) -> dict[str, Any]:
+    """Value `key` of the variable `name` of each host that has it."""
+    found = {host: (hostvars[host].get(name) or {}).get(key) for host in hosts}
+    return {host: value for host, value in found.items() if value is not None}
+
+
+def check_mounted(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Results of a loop of module mount_speed over `due_mounts`: [{path, profile, result}]."""
+    return [{**each["item"], "result": {key: each[key] for key in FIGURES if key in each}} for each in results]
+
+
+def check_kept(content: str | None) -> dict[str, Any]:
+    """Record of a host out of a slurped file; {} where there is none or it is broken."""
+    try:
+        found = json.loads(base64.b64decode(content or ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def due_mounts(
+    host_plan: Mapping[str, Any], identity: Mapping[str, Any], record: Mapping[str, Any], again: bool
+) -> list[dict[str, str]]:
+    """Profiles to run on a host's mounts: [{path, profile}]; PC1 hosts write, PC2 hosts read."""
+    tasks = {task for worker in host_plan.get("workers", []) for task in worker["tasks"]}
+    wanted = [name for task, name in (("PC1", "pc1_write"), ("PC2", "pc2_read")) if task in tasks]
+    key, kept = identity_key(identity), (record or {}).get("mounts") or {}
+    return [
+        {"path": mount["path"], "profile": profile}
+        for mount in host_plan.get("mounts", [])
+        if mount.get("scratch")
+        for profile in wanted
+        if again or (kept.get(f"{mount['path']} {profile}") or {}).get("key") != key
+    ]
+
+
+def check_table(records: Mapping[str, Mapping[str, Any]], identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines of the table of all links and mounts, the bad ones marked."""
+    lines = [f"{'':4} {'link or mount':34} {'bandwidth':>12} {'latency':>10} {'lost':>6}"]
+    for host in sorted(records):
+        for peer, kept in sorted(records[host]["links"].items()):
+            if peer > host and peer in records:
+                lines.append(
+                    f"{'BAD ' if kept['problems'] else 'ok  '} {host + ' - ' + peer:34} "
+                    f"{_gbit(kept['bandwidth_bits_per_sec']):>12} {kept['latency_usec']:>7.1f} us "
+                    f"{sum(kept['lost'].values()):>6}"
+                )
+        for name, kept in sorted(records[host]["mounts"].items()):
+            lines.append(
+                f"{'BAD ' if kept['problems'] else 'ok  '} {host + ' ' + name:34} {_rate(kept['bytes_per_sec']):>12} "
+                f"{kept['p99_usec']:>7.0f} us"
+            )
+    soft = sorted(host for host, identity in identities.items() if identity["soft"])
+    if soft:
+        lines.append(f"     {', '.join(soft)}: emulated cards (rdma_rxe), their figures are not judged")
+    return lines
+
+
+def _gbit(value: float) -> str:
+    return f"{value / GBIT:.2f} Gb/s"
+
+
+def _rate(value: float) -> str:
+    return f"{value / 10**9:.2f} GB/s"
+
+
+class FilterModule:
+    """Ansible's view of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "check_collect": check_collect,
+            "check_kept": check_kept,
+            "check_links": check_links,
+            "check_mounted": check_mounted,
+            "check_records": check_records,
+            "check_table": check_table,
+            "due_mounts": due_mounts,
+            "due_rounds": due_rounds,
+            "round_partner": partner,
+        }

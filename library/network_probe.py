@@ -1,0 +1,263 @@
+#!/usr/bin/python
+"""Measure one link between two RDMA cards; both hosts run this at the same time, one serves and one measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: network_probe
+short_description: Measure an RDMA link between two hosts
+description:
+  - With O(state=identify) says what a measurement would depend on (card, driver, firmware, kernel, mounts). Nothing
+    is run.
+  - With O(state=serve) on one host and O(state=measure) on the other in one task, runs rping, ib_write_bw and
+    ib_write_lat between them and returns what was measured and what the counters of lost packets rose by.
+options:
+  state: {type: str, choices: [identify, serve, measure], required: true, description: What to do.}
+  address: {type: str, required: true, description: 'The own address in the RDMA network, a prefix is ignored.'}
+  peer_address: {type: str, default: '', description: The other's address.}
+  duration_sec: {type: int, default: 5, description: How long bandwidth is measured.}
+  iterations: {type: int, default: 0, description: Messages in place of a duration, for slow emulated cards.}
+  timeout_sec: {type: int, default: 60, description: Longest wait for the other host, and for each program.}
+  mounts: {type: list, elements: path, default: [], description: Mount points that belong to the identity.}
+author: [Sealyard]
+"""
+
+EXAMPLES = r"""
+- name: Measure the link
+  network_probe:
+    state: "{{ 'serve' if inventory_hostname == 'store-1' else 'measure' }}"
+    address: 10.40.0.71
+    peer_address: 10.40.0.21
+"""
+
+RETURN = r"""
+identity:
+  description: Interface, device, driver, firmware, kernel, speed (0 where unknown), options of mounts.
+  type: dict
+  returned: always
+rping: {description: Whether rping came through., type: bool, returned: state is measure}
+bandwidth_bits_per_sec: {description: Average of ib_write_bw., type: float, returned: state is measure}
+latency_usec: {description: Typical time of ib_write_lat., type: float, returned: state is measure}
+lost: {description: By how much counters of lost packets rose., type: dict, returned: state is not identify}
+busy: {description: Workers that run here., type: list, elements: str, returned: state is identify}
+"""
+
+PORTS = {"rping": 7174, "ib_write_bw": 18515, "ib_write_lat": 18516}
+RETRY_SEC = 0.5
+MESSAGE_BYTES = 65536
+TRAFFIC_CLASS = 106
+"""DSCP 26 with ECN, what role rdma_nic sets for NFS."""
+LOSS = re.compile(
+    r"out_of_seq|seq_err|ack_timeout|rnr_nak|retry_exceeded|retry_err|rx_discards|rx_dropped|tx_dropped|_errors$"
+)
+"""Counters that rise when packets are lost or sent again (mlx5, rxe and the network interface)."""
+
+
+def numbers_row(text: str) -> list[float]:
+    """The last line of numbers in the output of a perftest program, [] when it printed none."""
+    rows = [line.split() for line in text.splitlines()]
+    found = [[float(word) for word in row] for row in rows if len(row) > 3 and all(_number(word) for word in row)]
+    return found[-1] if found else []
+
+
+def _number(word: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?", word) is not None
+
+
+def bandwidth(text: str) -> float:
+    """Average bits per second in the output of ib_write_bw --report_gbits."""
+    row = numbers_row(text)
+    return row[3] * 1e9 if row else 0.0
+
+
+def latency(text: str) -> float:
+    """Typical microseconds in the output of ib_write_lat; with a duration it prints the average alone."""
+    row = numbers_row(text)
+    if not row:
+        return 0.0
+    return row[4] if len(row) > 5 else row[2]
+
+
+def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Counters that rose, and by how much."""
+    return {name: after[name] - before[name] for name in sorted(after) if after[name] > before.get(name, after[name])}
+
+
+def own_interface(addresses: Sequence[Mapping[str, Any]], address: str) -> str:
+    """Name of the interface that has the address, in the output of `ip -j address`; empty when none has."""
+    for link in addresses:
+        if any(info.get("local") == address for info in link.get("addr_info", ())):
+            return str(link["ifname"])
+    return ""
+
+
+def nfs_options(mounts: str, paths: Sequence[str]) -> dict[str, str]:
+    """Type and options of mount points in the text of /proc/mounts, without the addresses, which change by chance."""
+    found = {}
+    for line in mounts.splitlines():
+        _, path, kind, options = line.split()[:4]
+        if path in paths:
+            kept = [option for option in options.split(",") if not option.startswith(("clientaddr=", "addr="))]
+            found[path] = f"{kind} {','.join(kept)}"
+    return found
+
+
+def output(command: Sequence[str], timeout_sec: int = 30) -> str:
+    """Standard output of a program; empty when it is missing, hangs or fails."""
+    try:
+        done = subprocess.run(list(command), capture_output=True, text=True, check=False, timeout=timeout_sec)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def read(path: Path) -> str:
+    """Text of a small file, empty when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def identify(address: str, mounts: Sequence[str]) -> dict[str, Any]:
+    """What measurements of this host depend on; ValueError when no interface has the address."""
+    interface = own_interface(json.loads(output(["ip", "-j", "address"]) or "[]"), address)
+    if not interface:
+        raise ValueError(f"no interface has {address}: run playbooks/network.yml")
+    links = json.loads(output(["rdma", "-j", "link", "show"]) or "[]")
+    device = next((str(link["ifname"]) for link in links if link.get("netdev") == interface), "")
+    if not device:
+        raise ValueError(f"{interface} has no RDMA device: run playbooks/network.yml")
+    sys_net = Path("/sys/class/net") / interface
+    driver = sys_net / "device/driver"
+    # A soft device hangs on any card; only the name of its link type tells.
+    soft = not (Path("/sys/class/infiniband") / device / "device").exists()
+    speed = read(sys_net / "speed")
+    return {
+        "interface": interface,
+        "device": device,
+        "driver": "rdma_rxe" if soft else driver.resolve().name,
+        "firmware": read(Path("/sys/class/infiniband") / device / "fw_ver"),
+        "kernel": os.uname().release,
+        "mtu": int(read(sys_net / "mtu") or 0),
+        "speed_bits_per_sec": int(speed) * 10**6 if speed.isdigit() else 0,
+        "soft": soft,
+        "mounts": nfs_options(read(Path("/proc/mounts")), mounts),
+    }
+
+
+def running_workers() -> list[str]:
+    """Units of sealing workers that run."""
+    listed = output(["systemctl", "list-units", "--state=active", "--plain", "--no-legend", "lotus-worker@*"])
+    return [line.split()[0] for line in listed.splitlines() if line.strip()]
+
+
+def counters(identity: Mapping[str, Any]) -> dict[str, int]:
+    """Counters that tell of lost packets."""
+    port = Path("/sys/class/infiniband") / identity["device"] / "ports/1"
+    files = [*port.glob("hw_counters/*"), *(Path("/sys/class/net") / identity["interface"] / "statistics").glob("*")]
+    return {file.name: int(text) for file in files if LOSS.search(file.name) and (text := read(file)).isdigit()}
+
+
+def programs(identity: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Command lines by program; the one who measures gets the server's address appended."""
+    own, peer = given["address"], given["peer_address"]
+    serving = given["state"] == "serve"
+    amount = ["-n", str(given["iterations"])] if given["iterations"] else ["-D", str(given["duration_sec"])]
+    common = ["-d", identity["device"], "-R", "-F", f"--tclass={TRAFFIC_CLASS}"]
+    to = [] if serving else [peer]
+    few = ["-n", str(given["iterations"] or 1000)]
+    large = ["-s", str(MESSAGE_BYTES)]
+
+    def port(name: str) -> list[str]:
+        return ["-p", str(PORTS[name])]
+
+    ping = ["rping", "-s" if serving else "-c", "-a", own if serving else peer, *port("rping"), "-C", "10"]
+    return {
+        "rping": ping,
+        "ib_write_bw": ["ib_write_bw", *common, *port("ib_write_bw"), *large, *amount, "--report_gbits", *to],
+        "ib_write_lat": ["ib_write_lat", *common, *port("ib_write_lat"), "-s", "8", *few, *to],
+    }
+
+
+def run_programs(commands: Mapping[str, Sequence[str]], timeout_sec: int, retry: bool) -> dict[str, tuple[bool, str]]:
+    """Run each in turn: (whether it ended well, what it said). With `retry` again until the other side listens."""
+    results = {}
+    for name, command in commands.items():
+        deadline = time.monotonic() + timeout_sec
+        while True:
+            try:
+                left = max(1.0, deadline - time.monotonic())
+                done = subprocess.run(list(command), capture_output=True, text=True, check=False, timeout=left)
+                good, text = done.returncode == 0, done.stdout + done.stderr
+            except subprocess.TimeoutExpired:
+                good, text = False, f"no answer within {timeout_sec} seconds"
+            except OSError as error:
+                good, text = False, f"{name} cannot be run: {error}"
+                break
+            if good or not retry or time.monotonic() >= deadline:
+                break
+            time.sleep(RETRY_SEC)
+        results[name] = (good, text)
+        if not good:
+            break  # the other side is out of step; what follows would only wait
+    return results
+
+
+def last_words(text: str) -> str:
+    """The last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -\t")]
+    return lines[-1] if lines else "it said nothing"
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["identify", "serve", "measure"], "required": True},
+            "address": {"type": "str", "required": True},
+            "peer_address": {"type": "str", "default": ""},
+            "duration_sec": {"type": "int", "default": 5},
+            "iterations": {"type": "int", "default": 0},
+            "timeout_sec": {"type": "int", "default": 60},
+            "mounts": {"type": "list", "elements": "path", "default": []},
+        },
+        required_if=[("state", "serve", ["peer_address"]), ("state", "measure", ["peer_address"])],
+        supports_check_mode=True,
+    )
+    given = dict(module.params)
+    given["address"] = given["address"].split("/")[0]
+    try:
+        identity = identify(given["address"], given["mounts"])
+        if given["state"] == "identify" or module.check_mode:
+            module.exit_json(changed=False, identity=identity, busy=running_workers())
+        before = counters(identity)
+        results = run_programs(programs(identity, given), given["timeout_sec"], given["state"] == "measure")
+        lost = risen(before, counters(identity))
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    trouble = [f"{name}: {last_words(text)}" for name, (good, text) in results.items() if not good]
+    module.exit_json(
+        changed=False,
+        identity=identity,
+        rping=results["rping"][0],
+        bandwidth_bits_per_sec=bandwidth(results.get("ib_write_bw", (False, ""))[1]),
+        latency_usec=latency(results.get("ib_write_lat", (False, ""))[1]),
+        lost=lost,
+        trouble=trouble,
+    )
+
+
+if __name__ == "__main__":
+    main()
