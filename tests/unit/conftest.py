@@ -40,6 +40,16 @@ def fork_template(fork_programs: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
+def fork_quick(fork_programs: Path, fork_template: Path, tmp_path: Path) -> Iterator[ForkNet]:
+    """Blocks so fast that a proving deadline comes within a test."""
+    net = ForkNet(fork_programs, tmp_path, fork_template)
+    net.environment |= {"STANDIN_BLOCK_DELAY_MS": "20", "STANDIN_WNP_MS": "1"}
+    net.daemon()
+    yield net
+    net.close()
+
+
+@pytest.fixture
 def fork(fork_programs: Path, fork_template: Path, tmp_path: Path) -> Iterator[ForkNet]:
     """A net of its own with its daemon running."""
     net = ForkNet(fork_programs, tmp_path, fork_template)

@@ -42,8 +42,8 @@ def build(directory: Path, *options: str) -> Path:
     return directory
 
 
-def eventually(probe: Callable[[], Any], what: str | Callable[[], str]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SEC
+def eventually(probe: Callable[[], Any], what: str | Callable[[], str], patience_sec: float = PATIENCE_SEC) -> Any:
+    deadline = time.monotonic() + patience_sec
     while time.monotonic() < deadline:
         found = probe()
         if found:

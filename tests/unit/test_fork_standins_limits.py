@@ -54,6 +54,27 @@ def test_a_number_comes_back_from_its_message(number: int) -> None:
     assert grpc.decode(grpc.encode(number)) == number
 
 
+def test_two_miners_pledging_at_once_get_no_number_twice(tmp_path: Path) -> None:
+    (tmp_path / "sectorid").write_text("1000\n")
+    probe, address = listener()
+    probe.close()
+    server = counter.Counter(str(tmp_path), address)
+    server.start()
+    assert server.running
+    drawn: list[int] = []
+
+    def pledge() -> None:
+        drawn.extend(grpc.call(address) for _ in range(100))
+
+    miners = [threading.Thread(target=pledge) for _ in range(2)]
+    for miner in miners:
+        miner.start()
+    for miner in miners:
+        miner.join()
+    assert sorted(drawn) == list(range(1001, 1201))
+    assert (tmp_path / "sectorid").read_text() == "1200"
+
+
 def listener() -> tuple[socket.socket, str]:
     made = socket.socket()
     made.bind(("127.0.0.1", 0))

@@ -369,6 +369,27 @@ def test_a_store_is_initialised_once(fork: ForkNet) -> None:
     assert "No state" in post.call("CheckProvable", 5, [sector])["7"]  # a post miner has no records of sectors
 
 
+def test_a_post_miner_proves_what_others_seal_into_the_shared_store(fork_quick: ForkNet) -> None:
+    fork = fork_quick
+    store = fork.root / "store"
+    post = fork.serving(fork.miner("p"))
+    fork.cli(post, "storage", "attach", "--init", "--store", str(store))
+    sealer = fork.sealer("m")
+    fork.cli(sealer, "storage", "attach", str(store))
+    fork.worker("w", sealer, SEALER | {"WorkerName": "w"})
+    number = pledge(sealer)
+    reaches(sealer, number, "Proving")
+    assert fork.node is not None
+    node = fork.node.api("v1")
+
+    def active() -> bool:
+        return number in [s["SectorNumber"] for s in node.call("StateMinerActiveSectors", ["t01000", None])]
+
+    eventually(active, post.text, 180)
+    assert post.call("SectorsList") == []
+    assert fork.rules() == []
+
+
 # what the closed releases read
 
 
