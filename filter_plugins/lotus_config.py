@@ -6,14 +6,17 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-KEYS_FILE = Path(__file__).with_name("lotus_config_keys.json")
+KEYS_FILES = {
+    "lotus": Path(__file__).with_name("lotus_config_keys.json"),
+    "lotus_distributed": Path(__file__).with_name("lotus_config_keys_fork.json"),
+}
 ENABLE_KEYS = ("Subsystems.EnableMining", "Subsystems.EnableSealing", "Subsystems.EnableSectorStorage")
 # The daemon refuses a file without this line (node/config/load.go); true is its compiled default.
 SPLITSTORE = "Chainstore.EnableSplitstore"
@@ -28,11 +31,14 @@ Checks = dict[str, tuple[Callable[[Any], bool], str]]
 
 
 @cache
-def known_keys(component: str) -> Mapping[str, Entry]:
-    """Keys of 'daemon' or 'miner' as dotted TOML paths, in the order in which they are written."""
-    table: dict[str, Any] = json.loads(KEYS_FILE.read_text(encoding="utf-8"))
+def known_keys(component: str, stack: str = "lotus", generation: int = 2) -> Mapping[str, Entry]:
+    """Keys of 'daemon' or 'miner' as dotted TOML paths, in the order in which they are written.
+
+    `generation` is the fork's: some of its keys exist only in the first.
+    """
+    table: dict[str, Any] = json.loads(KEYS_FILES[stack].read_text(encoding="utf-8"))
     keys: Mapping[str, Entry] = table[component]
-    return keys
+    return {key: entry for key, entry in keys.items() if entry.get("generation", generation) == generation}
 
 
 def _is_int(value: Any) -> bool:
@@ -116,9 +122,8 @@ def problems_of(path: str, value: Any, entry: Entry) -> Iterator[str]:
             yield remedy
 
 
-def check(settings: Mapping[str, Any], component: str) -> list[str]:
+def check(settings: Mapping[str, Any], component: str, keys: Mapping[str, Entry]) -> list[str]:
     """One line per problem of flat settings: the path, the value, and what to write instead."""
-    keys = known_keys(component)
     lines = []
     for path, value in settings.items():
         entry = entry_for(path, keys)
@@ -151,9 +156,9 @@ def _key(name: str) -> str:
     return name if BARE_KEY.fullmatch(name) else json.dumps(name)
 
 
-def to_toml(settings: Mapping[str, Any], component: str) -> str:
+def to_toml(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
     """Text of config.toml for checked flat settings; the same settings give the same bytes in any order."""
-    order = {key: place for place, key in enumerate(known_keys(component))}
+    order = {key: place for place, key in enumerate(keys)}
 
     def place(path: str) -> tuple[int, str]:
         return order.get(path, order.get(path.rpartition(".")[0] + ".*", -1)), path
@@ -165,23 +170,25 @@ def to_toml(settings: Mapping[str, Any], component: str) -> str:
     return "\n".join(f"[{table}]\n" + "".join(f"{line}\n" for line in lines) for table, lines in tables.items())
 
 
-def lotus_config(config: Mapping[str, Any], component: str) -> str:
+def lotus_config(config: Mapping[str, Any], component: str, stack: str = "lotus", generation: int = 2) -> str:
     """Turn nested settings ({table: {key: value}}) of a 'daemon' or 'miner' into the text of its config.toml.
 
-    Only what is set is written; the rest stays at Lotus's compiled defaults. AnsibleFilterError lists every unknown
-    key, wrong type and value out of range at once. The key table comes from node/config/types.go of Lotus v1.36.2.
+    Only what is set is written; the rest stays at the compiled defaults. AnsibleFilterError lists every unknown key,
+    wrong type and value out of range at once. The key tables come from node/config/types.go of Lotus v1.36.2 and of
+    the fork of v1.12.0 (stack lotus_distributed).
     """
     if component not in ("daemon", "miner"):
         raise AnsibleFilterError(f"lotus_config: component {component!r} is unknown; write 'daemon' or 'miner'")
     if not isinstance(config, Mapping):
         raise AnsibleFilterError(f"lotus_config: {component} settings are no mapping; write {{table: {{key: value}}}}")
     settings = dict(flatten(config))
-    if component == "daemon":
+    if component == "daemon" and stack == "lotus":
         settings.setdefault(SPLITSTORE, True)
-    lines = check(settings, component)
+    keys = known_keys(component, stack, int(generation))
+    lines = check(settings, component, keys)
     if lines:
         raise AnsibleFilterError(f"settings for the config.toml of lotus {component}:\n" + "\n".join(lines))
-    return to_toml(settings, component)
+    return to_toml(settings, keys)
 
 
 class FilterModule:

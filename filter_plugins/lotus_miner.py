@@ -1,7 +1,8 @@
-"""Filters of role lotus_miner: sector-number reservations and the proofs of the open deadline."""
+"""Filters of roles lotus_miner and sector_counter: sector numbers, proofs of the open deadline, duties of the fork."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,13 +90,156 @@ def unproven(
     return f"deadline {index} closes in {epochs} epochs and partition {names} of it is not proven"
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# The distributed-miner fork
+
+DUTY_LINES = {
+    "window": (r"This miner will do windowPoSt", r"will be disabled? windowPoSt"),
+    "winning": (r"This miner will (mining|minning) block", r"will be disabled? (mining|minning) block"),
+    "p2p": (r"Bootstrapping libp2p network with full node", r"will be disabled? p2p"),
+}
+"""What the log says of a duty that is on, and of one that is off; older binaries spell it otherwise
+(contract lotus-fork-1.12.files.json, roles.switches and roles.grep)."""
+DUTY_FLAGS = {"window": "--window-post", "winning": "--winning-post", "p2p": "--p2p"}
+COUNTER_LINE = r"sctype is : (\S+) , sclisten is: (\S+)"
+COUNTER_SERVES = r"grpc server Listing on"
+COUNTER_NUMBER = r"currn sectorid:\s+\d+"
+LOG_PATTERNS = [*(line for pair in DUTY_LINES.values() for line in pair), COUNTER_LINE, COUNTER_SERVES, COUNTER_NUMBER]
+
+
+def duty_patterns(fork: bool = True) -> list[str]:
+    """Regular expressions of the log lines that tell what a miner does; the upstream one has none."""
+    return LOG_PATTERNS if fork else []
+
+
+def miner_processes(miners: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Every miner process of the plan: [{key "HOST/ROLE", host, role}]."""
+    return [
+        {"key": f"{host}/{role}", "host": host, "role": role}
+        for host, miner in sorted(miners.items())
+        for role in miner["instances"]
+    ]
+
+
+def silent_miners(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Processes that did not answer SectorsList; `answers` are of a loop over `miner_processes`."""
+    return [dict(answer["item"]) for answer in answers if not answer.get("reachable")]
+
+
+def silent_with_repo(answers: Sequence[Mapping[str, Any]], repos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of silent processes that may have numbered sectors: their repo is there, or their host cannot be asked."""
+    return [
+        f"the {repo['item']['role']} miner on {repo['item']['host']}"
+        for repo in repos
+        if (repo.get("stat") or {"exists": True})["exists"]
+    ]
+
+
+def highest_sector(answers: Sequence[Mapping[str, Any]]) -> int:
+    """Highest number in the answers to SectorsList, 0 where there is none."""
+    return max((int(number) for answer in answers for number in answer.get("result") or []), default=0)
+
+
+def flag_values(flags: Sequence[str]) -> dict[str, str]:
+    """Flags of the form --NAME=VALUE as a mapping."""
+    return {name: value for name, _, value in (flag.partition("=") for flag in flags)}
+
+
+def counter_listen(flags: Sequence[str]) -> str:
+    """HOST:PORT on which a process with these flags serves sector numbers, "" when it serves none."""
+    values = flag_values(flags)
+    return values.get("--sclisten", "") if values.get("--sctype") == "alloce" else ""
+
+
+def duty_problems(found: Mapping[str, Any], flags: Sequence[str], role: str, host: str) -> list[str]:
+    """What a running miner does that the plan's flags do not say; `found` is the answer of module unit_log.
+
+    Its command line and its log are both looked at: a flag behind a blank is on the command line and does nothing. A
+    log that no longer holds the start proves nothing either way.
+    """
+    name = f"{host}: the {role} miner"
+    again = "run playbooks/miners.yml, which restarts it with the plan's flags"
+    command = [str(word) for word in found.get("command") or []]
+    if "run" not in command:
+        return [f"{name} does not run: journalctl -u lotus-miner-{role} -n 40"]
+    words = command[command.index("run") + 1 :]
+    problems = [
+        f"{name} runs with '{word}', and ignores every flag behind it: {again}" for word in words if word[:1] != "-"
+    ]
+    problems += [f"{name} runs without {flag}: {again}" for flag in flags if flag not in words]
+    lines = [str(line) for line in found.get("lines") or []]
+    if not found.get("complete"):
+        return problems
+    values = flag_values(flags)
+    for duty, (on, off) in DUTY_LINES.items():
+        wanted = values.get(DUTY_FLAGS[duty], "true") == "true"
+        says = [bool(re.search(on, line)) for line in lines if re.search(on, line) or re.search(off, line)]
+        if not says:
+            problems.append(
+                f"{name} does not say in its log whether it does {duty}: its log level hides it, or it did not start"
+            )
+        elif says[-1] != wanted:
+            problems.append(f"{name} says in its log that {duty} is {'on' if says[-1] else 'off'}: {again}")
+    counts = [match.group(1, 2) for line in lines if (match := re.search(COUNTER_LINE, line))]
+    wanted_counter = [(values["--sctype"], values["--sclisten"])] if "--sctype" in values else []
+    if counts[-1:] != wanted_counter:
+        said = " ".join(counts[-1]) if counts else "numbers of its own"
+        problems.append(
+            f"{name} takes its sector numbers from {said}, the plan says {values.get('--sclisten', 'nowhere')}: {again}"
+        )
+    if values.get("--sctype") == "alloce" and not any(re.search(COUNTER_NUMBER, line) for line in lines):
+        problems.append(f"{name} serves no sector numbers: its sectorid file cannot be read, {again}")
+    return problems
+
+
+def all_duty_problems(answers: Sequence[Mapping[str, Any]], miner: Mapping[str, Any], host: str) -> list[str]:
+    """`duty_problems` of every process of a host; `answers` are of a loop of module unit_log over its roles."""
+    return [
+        problem
+        for answer in answers
+        for problem in duty_problems(answer, miner["instances"][answer["item"]]["flags"], answer["item"], host)
+    ]
+
+
+def post_miner_problems(holds: Sequence[Any], role: str, host: str, genesis: bool) -> list[str]:
+    """What a miner that only proves should not have: sectors of its own, and workers but itself.
+
+    `holds` are its answers to SectorsList and WorkerStats, empty for a miner that seals; `genesis`: the process was
+    made with the genesis of a devnet, whose sectors it has.
+    """
+    if not holds:
+        return []
+    sectors, workers = holds
+    problems = []
+    if sectors and not genesis:
+        problems.append(
+            f"{host}: the {role} miner has {len(sectors)} sectors of its own, so it was used to seal: give it a repo "
+            "that never sealed, and let a seal miner run with the present one"
+        )
+    names = sorted(str(worker["Info"]["Hostname"]) for worker in (workers or {}).values())
+    if len(names) > 1:
+        problems.append(
+            f"{host}: the {role} miner has workers besides itself ({', '.join(names)}): give them a seal miner"
+        )
+    return problems
+
+
 class FilterModule:
     """Ansible's view of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "all_duty_problems": all_duty_problems,
+            "counter_listen": counter_listen,
+            "duty_patterns": duty_patterns,
+            "duty_problems": duty_problems,
+            "highest_sector": highest_sector,
+            "miner_processes": miner_processes,
             "missing_reservations": missing_reservations,
+            "post_miner_problems": post_miner_problems,
+            "silent_miners": silent_miners,
+            "silent_with_repo": silent_with_repo,
             "unproven": unproven,
             "wanted_reservations": wanted_reservations,
         }

@@ -71,10 +71,13 @@ def unit_problems(result: Mapping[str, Any], host: str, playbook: str) -> list[s
     ]
 
 
-def miner_units(roles: Sequence[str], unit_dir: str = "/etc/systemd/system") -> list[dict[str, Any]]:
+def miner_units(
+    roles: Sequence[str], stack: str = "lotus", unit_dir: str = "/etc/systemd/system"
+) -> list[dict[str, Any]]:
     """Units a miner host must have, as the option `units` of module unit_set."""
     names = [f"lotus-miner-{role}.service" for role in roles]
-    names += [f"lotus-miner-redeclare-{role}.timer" for role in roles if role in PROOF_ROLES]
+    # The fork looks for a sector in its stores when it is asked for one.
+    names += [f"lotus-miner-redeclare-{role}.timer" for role in roles if role in PROOF_ROLES and stack == "lotus"]
     return [{"name": name, "files": [f"{unit_dir}/{name}"]} for name in names]
 
 

@@ -14,6 +14,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from sealing_shares import mount_unit
 
+FORK = "lotus_distributed"
+FORK_PATH_KEYS = ("ID", "Weight", "CanSeal", "CanStore", "MaxStorage")
+"""All that the fork's sectorstore.json has (contract lotus-fork-1.12.files.json, sectorstore_json)."""
+FIRST_GENERATION_FLAGS = {
+    "--precommit1max": "PreCommit1Max",
+    "--precommit2max": "PreCommit2Max",
+    "--commit2max": "Commit2Max",
+    "--forcep2fromlocalp1": "ForceP2FromLocalP1",
+}
+LIMITS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max", "DiskHoldMax", "APDiskHoldMax")
 TASK_TYPES = {
     "AP": "seal/v0/addpiece",
     "PC1": "seal/v0/precommit/1",
@@ -42,6 +52,8 @@ class Host:
     numa_policy: str
     environment: Mapping[str, str]
     require_mount: bool
+    stack: str = "lotus"
+    generation: int = 2
 
 
 def worker_miners(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -73,27 +85,19 @@ def api_infos(results: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
     }
 
 
-def sectorstore(path: Mapping[str, Any]) -> str:
+def sectorstore(path: Mapping[str, Any], stack: str = "lotus") -> str:
     """Text of sectorstore.json for a path of the plan (contract files.json, sectorstore_json)."""
-    return (
-        json.dumps(
-            {
-                "ID": path["id"],
-                "Weight": path.get("weight", 10),
-                "CanSeal": path.get("can_seal", False),
-                "CanStore": path.get("can_store", False),
-                "MaxStorage": path.get("max_storage_bytes") or 0,
-                "Groups": path.get("groups"),
-                "AllowTo": path.get("allow_to"),
-                "AllowTypes": None,
-                "DenyTypes": None,
-                "AllowMiners": None,
-                "DenyMiners": None,
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+    content: dict[str, Any] = {
+        "ID": path["id"],
+        "Weight": path.get("weight", 10),
+        "CanSeal": path.get("can_seal", False),
+        "CanStore": path.get("can_store", False),
+        "MaxStorage": path.get("max_storage_bytes") or 0,
+    }
+    if stack != FORK:
+        content |= {"Groups": path.get("groups"), "AllowTo": path.get("allow_to")}
+        content |= dict.fromkeys(("AllowTypes", "DenyTypes", "AllowMiners", "DenyMiners"))
+    return json.dumps(content, indent=2) + "\n"
 
 
 def path_directories(
@@ -115,22 +119,32 @@ def path_directories(
     ]
 
 
-def path_files(paths: Sequence[Mapping[str, Any]], user: str, group: str) -> list[dict[str, Any]]:
+def path_files(paths: Sequence[Mapping[str, Any]], user: str, group: str, stack: str = "lotus") -> list[dict[str, Any]]:
     """Identity files of sector paths as the option `files` of module file_set.
 
     A path that has an ID keeps it, because sectors are known by it. Of a sealing path the plan's grouping is brought
-    up to date; a store stays as it is.
+    up to date; a store stays as it is. The fork's files have no grouping at all.
     """
     return [
         {
             "path": f"{path['path']}/sectorstore.json",
-            "content": sectorstore(path),
+            "content": sectorstore(path, stack),
             "owner": user,
             "group": group,
-            "json_set": ["Groups", "AllowTo"] if path["can_seal"] else [],
+            **(
+                {"json_keep": list(FORK_PATH_KEYS)}
+                if stack == FORK
+                else {"json_set": ["Groups", "AllowTo"] if path["can_seal"] else []}
+            ),
         }
         for path in paths
     ]
+
+
+def myscheduler_path(worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]]) -> str:
+    """Where a worker of the fork reads its limits: in the root of the one path that is no store."""
+    root = next(path["path"] for path in paths if _opens(worker, path) and not path["can_store"])
+    return f"{root}/myscheduler.json"
 
 
 def quoted(name: str, value: str) -> str:
@@ -191,13 +205,24 @@ def drop_in(
         lines.append(f"MemoryMax={max(int(worker['memory_bytes']), host.memory_floor_bytes)}")
     environment = {**worker.get("environment", {}), **worker.get("resources", {}), **host.environment}
     lines += [quoted(name, environment[name]) for name in sorted(environment)]
+    # The fork takes its name from myscheduler.json.
+    name = [] if host.stack == FORK else [f"--name={host.name}/{worker['name']}"]
     flags = " ".join(
-        ["--no-local-storage", f"--name={host.name}/{worker['name']}", f"--listen={_listen(worker, host)}"]
+        ["--no-local-storage", *name, f"--listen={_listen(worker, host)}"]
         + [flag.replace("%", "%%") for flag in worker.get("flags", [])]
+        + (first_generation_flags(worker) if host.stack == FORK and host.generation == 1 else [])
     )
     # The empty line takes back the template's command; systemd would otherwise refuse two.
     lines += ["ExecStart=", f"ExecStart={host.install_root}/current/bin/lotus-worker run {flags}"]
     return "\n".join(lines) + "\n"
+
+
+def first_generation_flags(worker: Mapping[str, Any]) -> list[str]:
+    """Flags that carry the limits where there is no myscheduler.json."""
+    limits = worker["myscheduler"]
+    held = (worker.get("scratch") or {}).get("sectors") or 0
+    values = {flag: limits[key] for flag, key in FIRST_GENERATION_FLAGS.items()} | {"--precommit1holdmax": held}
+    return [f"{flag}={json.dumps(value)}" for flag, value in values.items()]
 
 
 def _why(worker: Mapping[str, Any]) -> list[str]:
@@ -242,7 +267,7 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
     directories += path_directories(all_paths, host.user, host.group, host.require_mount, places)
     if workers:
         directories.append({"path": f"{host.data_dir}/worker", "mode": "0755", **own})
-    files = path_files(all_paths, host.user, host.group)
+    files = path_files(all_paths, host.user, host.group, host.stack)
     secrets = []
     for worker in workers:
         repo = _repo(worker, host)
@@ -261,6 +286,16 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
             },
             {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, paths, host, mounts)},
         ]
+        if host.stack == FORK and host.generation == 2:
+            files.append(
+                {
+                    "path": myscheduler_path(worker, paths),
+                    "content": json.dumps(worker["myscheduler"], indent=2) + "\n",
+                    # A worker that an operator took out of work stays out of work.
+                    "json_keep": ["IsPlanOffline"],
+                    **own,
+                }
+            )
         role = worker["miner_role"]
         info = host.api_infos.get(f"{worker['miner']}/{role}")
         secrets.append(
@@ -299,9 +334,14 @@ def _opens(worker: Mapping[str, Any], path: Mapping[str, Any]) -> bool:
 
 
 def expected_workers(host_plan: Mapping[str, Any], host_name: str) -> list[dict[str, Any]]:
-    """What a miner must list for this host: [{name "HOST/WORKER", tasks [AP, …], miner}]."""
+    """What a miner must list for this host: [{name "HOST/WORKER", tasks [AP, …], miner, limits (fork)}]."""
     return [
-        {"name": f"{host_name}/{worker['name']}", "tasks": list(worker["tasks"]), "miner": worker["miner"]}
+        {
+            "name": f"{host_name}/{worker['name']}",
+            "tasks": list(worker["tasks"]),
+            "miner": worker["miner"],
+            "limits": {key: value for key, value in worker.get("myscheduler", {}).items() if key in LIMITS},
+        }
         for worker in host_plan.get("workers", [])
     ]
 
@@ -345,13 +385,28 @@ def registration_problems(
     return problems
 
 
+def tasks_of(entry: Mapping[str, Any]) -> set[str]:
+    """Tasks an entry of WorkerStats takes, in the plan's names; the fork lists them as text."""
+    if "TaskTypes" in entry:
+        return set(str(entry["TaskTypes"]).split()) & set(TASK_TYPES)
+    names = {long: short for short, long in TASK_TYPES.items()}
+    return {names[task] for task in entry.get("Tasks") or [] if task in names}
+
+
 def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     if not entry.get("Enabled"):
         return "registered but disabled: the miner cannot reach it, open its port towards the miner"
-    names = {long: short for short, long in TASK_TYPES.items()}
-    has = {names[task] for task in entry.get("Tasks") or [] if task in names}
-    wanted = set(worker["tasks"])
+    resources = (entry.get("Info") or {}).get("Resources") or {}
+    if resources.get("IsPlanOffline"):
+        return "takes no task: IsPlanOffline is set, playbooks/drain.yml -e drain_state=active puts it back to work"
+    wanted, has = set(worker["tasks"]), tasks_of(entry)
     if has == wanted:
+        reported = {key: resources[key] for key in worker["limits"] if key in resources}
+        if reported and reported != worker["limits"]:
+            other = ", ".join(f"{key} {value}" for key, value in reported.items() if value != worker["limits"][key])
+            return (
+                f"reports {other}, which is not the plan's: its myscheduler.json is not read, run playbooks/workers.yml"
+            )
         return ""
     if not has:
         return "takes no task: it is drained, playbooks/drain.yml -e drain_state=active puts it back to work"
@@ -414,6 +469,7 @@ class FilterModule:
             "api_infos": api_infos,
             "expected_workers": expected_workers,
             "registration_problems": registration_problems,
+            "myscheduler_path": myscheduler_path,
             "path_directories": path_directories,
             "path_files": path_files,
             "running_jobs": running_jobs,

@@ -14,8 +14,9 @@ LOOK_ONLY = ("--check", "-C", "--syntax-check", "--list-tasks", "--list-hosts", 
 IN_PART = ("--limit", "-l", "--tags", "-t", "--skip-tags", "--start-at-task")
 
 USAGE = """\
-bin/lab up [--lotus DIR --params DIR] [ARG ...]
-                    start the lab, run site.yml, seal 4 sectors; ARGs go to ansible-playbook
+bin/lab up [--stack STACK] [--lotus DIR --params DIR] [ARG ...]
+                    start the lab, run site.yml, seal 4 sectors; ARGs go to ansible-playbook. STACK is lotus, or
+                    lotus_distributed for the fork with myScheduler, whose inventory is then .lab/inventory
 bin/lab hosts       make and start the hosts only
 bin/lab seal        seal what is missing to 4 sectors, and print who did what
 bin/lab interrupt   run site.yml and kill it, at ten places one after the other
@@ -69,6 +70,7 @@ def hosts(lab: Lab, lotus: str | None, params: str | None) -> None:
 def up(lab: Lab, rest: list[str]) -> int:
     """From nothing to four sectors Proving; 0 only if every promise of the README held."""
     options, further = _own_options(rest)
+    lab = load(lab.name, options["--stack"])
     hosts(lab, options["--lotus"], options["--params"])
     status = play.run_playbook(lab, "site.yml", further)
     words = [word.split("=")[0] for word in further]
@@ -109,7 +111,7 @@ def _tell(what: str, lines: list[str]) -> None:
 
 def _own_options(rest: list[str]) -> tuple[dict[str, str | None], list[str]]:
     """Split `up`'s own options from those of ansible-playbook."""
-    options: dict[str, str | None] = {"--lotus": None, "--params": None}
+    options: dict[str, str | None] = {"--stack": None, "--lotus": None, "--params": None}
     further: list[str] = []
     words = iter(rest)
     for word in words:
@@ -119,7 +121,7 @@ def _own_options(rest: list[str]) -> tuple[dict[str, str | None], list[str]]:
             continue
         options[name] = value if equals else next(words, None)
         if not options[name]:
-            raise LabError(f"{name} needs a folder: bin/lab up --lotus DIR --params DIR")
+            raise LabError(f"{name} needs a value: bin/lab up --stack STACK --lotus DIR --params DIR")
     return options, further
 
 

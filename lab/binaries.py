@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from lab.settings import ROOT, Lab
+from lab.settings import ROOT, Lab, choice_file
 from lab.shell import LabError, run
 
 PROGRAMS = ("lotus", "lotus-miner", "lotus-worker", "lotus-seed")
@@ -26,18 +26,20 @@ def provide(lab: Lab, lotus: str | None, params: str | None, in_use: bool) -> No
     if (lotus is None) != (params is None):
         raise LabError("--lotus and --params go together: the programs, and the proof parameters they need")
     before = _chosen(lab) if in_use else {}
-    wanted = before or STANDINS
+    wanted = before or STANDINS | {"stack": lab.stack}
     if lotus and params:
-        wanted = {"lotus": str(Path(lotus).resolve()), "params": str(Path(params).resolve())}
-        if before and before != wanted:
-            raise LabError(f"this lab runs {before['lotus']}: take it away first with bin/lab down")
+        wanted = {"lotus": str(Path(lotus).resolve()), "params": str(Path(params).resolve()), "stack": lab.stack}
+    if before and before | {"stack": before.get("stack", "lotus")} != wanted | {"stack": lab.stack}:
+        runs = f"{before['lotus']} of stack {before.get('stack', 'lotus')}"
+        raise LabError(f"this lab runs {runs}: take it away first with bin/lab down")
+    wanted = wanted | {"stack": lab.stack}
     builds, parameters = lab.folder / "builds", lab.folder / "params"
     for folder in (builds, parameters):
         folder.mkdir(parents=True, exist_ok=True)
-    if wanted == STANDINS:
+    if wanted["lotus"] == STANDINS["lotus"]:
         _leave_only(builds, list(PROGRAMS))
         build = [sys.executable, str(ROOT / "tests/standins/build.py"), str(builds), "--params", str(parameters)]
-        run([*build, "--nofile-floor", str(NOFILE_FLOOR)])
+        run([*build, "--nofile-floor", str(NOFILE_FLOOR), "--stack", lab.stack])
         _leave_only(parameters, [path.name for path in parameters.iterdir() if "standin" in path.name])
     else:
         _copy(Path(wanted["lotus"]), builds, list(PROGRAMS))
@@ -47,20 +49,16 @@ def provide(lab: Lab, lotus: str | None, params: str | None, in_use: bool) -> No
                 f"--params {wanted['params']}: no v28-*.params in it; it is what FIL_PROOFS_PARAMETER_CACHE names"
             )
         _copy(Path(wanted["params"]), parameters, names)
-    _chosen_file(lab).write_text(json.dumps(wanted) + "\n")
+    choice_file(lab.name).write_text(json.dumps(wanted) + "\n")
 
 
 def real(lab: Lab) -> bool:
     """Whether the lab runs real Lotus."""
-    return _chosen(lab) not in ({}, STANDINS)
-
-
-def _chosen_file(lab: Lab) -> Path:
-    return lab.folder / "binaries.json"
+    return _chosen(lab).get("lotus", STANDINS["lotus"]) != STANDINS["lotus"]
 
 
 def _chosen(lab: Lab) -> dict[str, str]:
-    chosen = _chosen_file(lab)
+    chosen = choice_file(lab.name)
     return json.loads(chosen.read_text()) if chosen.exists() else {}
 
 

@@ -25,6 +25,7 @@ PACKAGES = (
     "procps",
     "ca-certificates",
     "zstd",
+    "nftables",
     # What Lotus is linked against; here so that ten hosts need not fetch them one by one.
     "libhwloc15",
     "ocl-icd-libopencl1",

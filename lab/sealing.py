@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ SEAL_REPO = "/var/lib/lotus/miner-seal"
 SEAL_ENVIRONMENT = "/etc/sealyard/lotus-miner-seal.env"
 LOTUS_MINER = "/opt/lotus/current/bin/lotus-miner"
 VIOLATIONS = "/var/log/lotus-standin/violations.ndjson"
+FORK_ASSIGNED = re.compile(
+    r"scheduled for sector s-t0\d+-(?P<sector>\d+) taskType (?P<task>\S+) to worker (?P<worker>\S+)"
+)
 SILENCE_LIMIT_SEC = 1500
 """With real Lotus on two cores two C2 at once take 5 minutes; nothing at all for 25 minutes is a fault."""
 GONE = ("Removed", "Removing", "FailedUnrecoverable")
@@ -208,7 +212,9 @@ def fetches(lab: Lab) -> list[Fetch]:
 
 def assignments(lab: Lab) -> list[Assignment]:
     """Every task that the seal miner has given out since its log was opened for it."""
-    found = map(parse_assignment, _journal(lab, SEAL_HOST, "lotus-miner-seal", "SCHED ASSIGNED"))
+    found = map(
+        parse_assignment, _journal(lab, SEAL_HOST, "lotus-miner-seal", "SCHED ASSIGNED|has successfully scheduled")
+    )
     return [assignment for assignment in found if assignment]
 
 
@@ -231,12 +237,14 @@ def parse_fetch(entry: dict[str, Any], target: str, hosts: dict[str, str]) -> Fe
 
 
 def parse_assignment(entry: dict[str, Any]) -> Assignment | None:
-    """A journal entry with Lotus's line `SCHED ASSIGNED {"sector", "task", "worker", …}`; None for any other."""
-    values = _logged(entry, "SCHED ASSIGNED")
+    """A journal entry with Lotus's line `SCHED ASSIGNED {"sector", "task", "worker", …}`, or the fork's; else None."""
+    values = _logged(entry, "SCHED ASSIGNED") or FORK_ASSIGNED.search(str(entry.get("MESSAGE")))
     if not values:
         return None
     moment = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-    return Assignment(int(values["sector"]), TASKS.get(values["task"], values["task"]), str(values["worker"]), moment)
+    # The fork writes the id without its dashes.
+    worker = str(values["worker"]) if isinstance(values, dict) else str(uuid.UUID(values["worker"]))
+    return Assignment(int(values["sector"]), TASKS.get(values["task"], values["task"]), worker, moment)
 
 
 def _logged(entry: dict[str, Any], text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,17 @@ LAB_DIR = ROOT / ".lab"
 INVENTORY = ROOT / "inventories" / "lab"
 SUBNET = "10.231.0"
 """First three numbers of the addresses written in inventories/lab."""
-SUBNETS = {"lab": SUBNET, "molecule": "10.231.1", "interrupted": "10.231.2"}
+SUBNETS = {"lab": SUBNET, "molecule": "10.231.1", "interrupted": "10.231.2", "distributed": "10.231.3"}
 """Every lab that may run beside the others, with the first three numbers of its addresses."""
+STACKS = ("lotus", "lotus_distributed")
+STACK_OF = {"distributed": "lotus_distributed"}
+"""Labs that run another stack than upstream Lotus unless told otherwise."""
+FORK_INVENTORY = {
+    "sealing_stack: lotus\n": "sealing_stack: lotus_distributed\n",
+    "  b: { miner: seal }\n": "",
+    "sealing_worker_group: b\n": "sealing_worker_group: a\n",
+}
+"""What the fork's inventory has instead: it knows no groups, so all workers of a miner are one."""
 STORE_PATH = "/mnt/store"
 STORE_HOSTS = ("winning", "window", "seal", "deal", "pc2-a", "pc2-b")
 """Hosts that mount the long-term store: whoever proves from it or finalizes into it."""
@@ -38,6 +48,7 @@ class Lab:
     groups: dict[str, str]
     pc1_hosts: frozenset[str]
     inventory: Path
+    stack: str = "lotus"
 
     @property
     def subnet(self) -> str:
@@ -57,7 +68,7 @@ class Lab:
     @property
     def folder(self) -> Path:
         """Where this lab's key, programs, parameters and records are kept on this machine."""
-        return LAB_DIR if self.name == "lab" else LAB_DIR / self.name
+        return folder_of(self.name)
 
     @property
     def key(self) -> Path:
@@ -74,21 +85,41 @@ class Lab:
         return f"{self.name}-{host}"
 
 
-def load(name: str = "lab") -> Lab:
-    """The lab called `name`; LabError when there is none of that name."""
+def folder_of(name: str) -> Path:
+    """Where the lab of that name keeps its files on this machine."""
+    return LAB_DIR if name == "lab" else LAB_DIR / name
+
+
+def choice_file(name: str) -> Path:
+    """What the lab of that name was told to run."""
+    return folder_of(name) / "binaries.json"
+
+
+def stack_of(name: str) -> str:
+    """The stack that the lab was started with, else the one its name stands for."""
+    file = choice_file(name)
+    chosen = json.loads(file.read_text()) if file.exists() else {}
+    return str(chosen.get("stack") or STACK_OF.get(name, STACKS[0]))
+
+
+def load(name: str = "lab", stack: str | None = None) -> Lab:
+    """The lab called `name`, for another `stack` than so far where one is given; LabError when there is none."""
     if name not in SUBNETS:
         raise LabError(f"no lab is called {name!r}: use one of {', '.join(SUBNETS)}")
+    if stack not in (None, *STACKS):
+        raise LabError(f"--stack {stack}: use one of {', '.join(STACKS)}")
+    stack = stack or stack_of(name)
     tree = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
     hosts = _hosts(tree)
+    inventory = INVENTORY if (name, stack) == ("lab", STACKS[0]) else _copy_inventory(name, stack)
     groups = {}
     for host in hosts:
-        variables = INVENTORY / "host_vars" / f"{host}.yml"
+        variables = inventory / "host_vars" / f"{host}.yml"
         if variables.exists() and "sealing_worker_group" in (read := yaml.safe_load(variables.read_text())):
             groups[host] = str(read["sealing_worker_group"])
     addresses = {host: SUBNETS[name] + address.removeprefix(SUBNET) for host, address in hosts.items()}
-    inventory = INVENTORY if name == "lab" else _copy_inventory(name)
     pc1_hosts = frozenset(tree["all"]["children"]["worker"]["children"]["pc1_worker"]["hosts"])
-    return Lab(name, addresses, groups, pc1_hosts, inventory)
+    return Lab(name, addresses, groups, pc1_hosts, inventory, stack)
 
 
 def _hosts(tree: dict[str, Any]) -> dict[str, str]:
@@ -101,13 +132,15 @@ def _hosts(tree: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _copy_inventory(name: str) -> Path:
-    """The lab's inventory with the addresses of lab `name`, so that two labs run beside each other."""
-    copy = LAB_DIR / name / "inventory"
+def _copy_inventory(name: str, stack: str) -> Path:
+    """The lab's inventory with the addresses of lab `name`, so that two labs run beside each other, and its stack."""
+    copy = folder_of(name) / "inventory"
     for source in sorted(INVENTORY.rglob("*.yml")):
         if any(part in ("plan", ".plan") for part in source.relative_to(INVENTORY).parts):
             continue
         text = source.read_text().replace(SUBNET + ".", SUBNETS[name] + ".")
+        for upstream, fork in FORK_INVENTORY.items() if stack != STACKS[0] else ():
+            text = text.replace(upstream, fork)
         target = copy / source.relative_to(INVENTORY)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.replace('"{{ inventory_dir }}/../../.lab"', f'"{copy.parent}"'))

@@ -68,6 +68,12 @@ options:
         type: list
         elements: str
         description: As O(files[].json_set), for lists. What the file lists stays, what it lacks is appended.
+      json_keep:
+        type: list
+        elements: str
+        description:
+          - Makes the content a JSON object that replaces the file. Only these keys keep the values that the file has.
+          - A file that is no JSON object is replaced, too.
   secrets:
     description: Files whose text is never shown, not even as a difference.
     type: list
@@ -123,6 +129,7 @@ class Entry:
     content: str | None = None
     json_set: tuple[str, ...] | None = None
     json_add: tuple[str, ...] | None = None
+    json_keep: tuple[str, ...] | None = None
     mounted: bool = False
 
 
@@ -216,12 +223,16 @@ def wanted_text(entry: Entry, before: str | None) -> str | None:
     """Text the file should have, given the text it has; Unwritable when that is to be merged and is no JSON object."""
     if before is None or entry.content is None:
         return before if entry.content is None else entry.content
-    if entry.json_set is None and entry.json_add is None:
+    if entry.json_set is None and entry.json_add is None and entry.json_keep is None:
         return entry.content
     try:
         found = json.loads(before)
     except ValueError:
         found = None
+    if entry.json_keep is not None:
+        kept = {key: found[key] for key in entry.json_keep if key in found} if isinstance(found, dict) else {}
+        wanted = {**json.loads(entry.content), **kept}
+        return before if wanted == found else json.dumps(wanted, indent=2) + "\n"
     if not isinstance(found, dict):
         raise Unwritable(f"{entry.path} is no JSON object; repair it or move it away, it is not overwritten")
     merged = merge(found, json.loads(entry.content), entry.json_set or (), entry.json_add or ())
@@ -306,6 +317,7 @@ def entries(items: list[Mapping[str, Any]], options: Mapping[str, Any]) -> Itera
             mounted=bool(item.get("mounted")),
             json_set=None if item.get("json_set") is None else tuple(item["json_set"]),
             json_add=None if item.get("json_add") is None else tuple(item["json_add"]),
+            json_keep=None if item.get("json_keep") is None else tuple(item["json_keep"]),
         )
 
 
@@ -358,6 +370,7 @@ def main() -> None:
                     "mode": {"type": "str", "default": "0644"},
                     "json_set": {"type": "list", "elements": "str"},
                     "json_add": {"type": "list", "elements": "str"},
+                    "json_keep": {"type": "list", "elements": "str"},
                 },
             },
             "secrets": {

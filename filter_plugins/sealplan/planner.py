@@ -25,7 +25,7 @@ from sealplan.model import Document, Error, Host, Settings, read_document
 from sealplan.modes import Kind, Mode, Supply, c2_cost, choose, pc1_supply, possible_modes, worthwhile
 from sealplan.sdr import judge_pc1
 from sealplan.shares import add_shares, mounted_scratch_bytes, scratch_mount
-from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, store_path
+from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, settings_path, store_path
 from sealplan.topology import Machine, read_machine
 
 SCHEMA: Final = "sealyard/plan/1"
@@ -597,7 +597,8 @@ def _translate(doc: Document, groups: list[Group], hosts: dict[str, Any], miner_
         for name, slice_ in hosts.items():
             for worker in slice_["workers"]:
                 worker["myscheduler"] = myscheduler(f"{name}/{worker['name']}", worker, fig)
-            own = [path for path in slice_["paths"] if path["can_seal"]]
+            slices_paths = slice_["paths"]
+            own = [path for path in slices_paths if path["can_seal"]]
             slice_["paths"] = [
                 {
                     **path,
@@ -609,7 +610,13 @@ def _translate(doc: Document, groups: list[Group], hosts: dict[str, Any], miner_
                 }
                 for path in own
                 for worker in path["workers"]
-            ] + [path for path in slice_["paths"] if not path["can_seal"]]
+            ]
+            slice_["paths"] += [path for path in slices_paths if not path["can_seal"]]
+            slice_["paths"] += [
+                settings_path(doc.settings.actor, name, doc.hosts[name].scratch_path, worker["name"])
+                for worker in slice_["workers"]
+                if not any(worker["name"] in path["workers"] for path in own)
+            ]
     if doc.settings.stack == "force_remote_worker":
         ids = _group_ids(doc, groups)
         by_miner: dict[Owner | None, list[int]] = {}

@@ -111,3 +111,18 @@ def store_path(actor: str, name: str, path: str, workers: Sequence[str]) -> dict
         "allow_to": None,
         "workers": list(workers),
     }
+
+
+def settings_path(actor: str, host: str, path: str, worker: str) -> dict[str, Any]:
+    """Return a path that holds no sector: the fork reads myscheduler.json from the root of a path and nowhere else."""
+    return {
+        "path": f"{path}/{worker}",
+        "id": path_id(actor, host, path, worker),
+        "can_seal": False,
+        "can_store": False,
+        "weight": 10,
+        "max_storage_bytes": 0,
+        "groups": None,
+        "allow_to": None,
+        "workers": [worker],
+    }

@@ -63,9 +63,9 @@ def test_groups_come_from_the_inventory() -> None:
 
 def test_up_keeps_its_own_options_from_ansible() -> None:
     options, further = _own_options(["-e", "x=1", "--lotus", "/l", "--limit", "pc1-a", "--params=/p", "--check"])
-    assert options == {"--lotus": "/l", "--params": "/p"}
+    assert options == {"--stack": None, "--lotus": "/l", "--params": "/p"}
     assert further == ["-e", "x=1", "--limit", "pc1-a", "--check"]
-    with pytest.raises(LabError, match="--lotus needs a folder"):
+    with pytest.raises(LabError, match="--lotus needs a value"):
         _own_options(["--lotus"])
 
 

@@ -14,8 +14,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from lotus_config import flatten, known_keys, lotus_config
 
-CONTRACT = Path(__file__).parents[1] / "contracts" / "lotus-1.36.2.config.json"
-CONTRACT_TYPES = {"Duration": "duration", "types.FIL": "fil", "ResourceFilteringStrategy": "string", "int64": "int"}
+CONTRACTS = Path(__file__).parents[1] / "contracts"
+CONTRACT = {
+    "lotus": CONTRACTS / "lotus-1.36.2.config.json",
+    "lotus_distributed": CONTRACTS / "lotus-fork-1.12.config.json",
+}
+CONTRACT_TYPES = {
+    "Duration": "duration",
+    "types.FIL": "fil",
+    "ResourceFilteringStrategy": "string",
+    "int64": "int",
+    "[]cid.Cid": "[]string",
+}
 PEER = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"
 
 
@@ -129,9 +139,10 @@ def test_toml_reads_back_what_was_set(component: str, data: st.DataObject) -> No
     assert lotus_config(shuffled, component) == text
 
 
+@pytest.mark.parametrize("stack", ["lotus", "lotus_distributed"])
 @pytest.mark.parametrize("component", ["daemon", "miner"])
-def test_key_table_is_the_contract(component: str) -> None:
-    contract = json.loads(CONTRACT.read_text())[component]
+def test_key_table_is_the_contract(component: str, stack: str) -> None:
+    contract = json.loads(CONTRACT[stack].read_text())[component]
     wanted = {
         fact.get("pattern_key", key).replace("<go-log subsystem>", "*"): (
             CONTRACT_TYPES.get(fact["type"], fact["type"]),
@@ -140,5 +151,20 @@ def test_key_table_is_the_contract(component: str) -> None:
         )
         for key, fact in contract.items()
     }
-    table = {key: (e["type"], e.get("enum"), e.get("min")) for key, e in known_keys(component).items()}
+    table = {key: (e["type"], e.get("enum"), e.get("min")) for key, e in known_keys(component, stack).items()}
     assert table == wanted
+
+
+def test_the_fork_takes_its_own_keys_and_no_others() -> None:
+    mine = {"Storage": {"AllowMyScheduler": True}, "Subsystems": {"EnableMarkets": False}}
+    assert "AllowMyScheduler = true\n" in lotus_config(mine, "miner", "lotus_distributed")
+    assert lotus_config({}, "daemon", "lotus_distributed") == ""
+    with pytest.raises(AnsibleFilterError, match=r"Subsystems.DisableWindowPoSt: lotus miner has no such key"):
+        lotus_config({"Subsystems": {"DisableWindowPoSt": True}}, "miner", "lotus_distributed")
+
+
+def test_limits_in_config_toml_belong_to_the_first_generation() -> None:
+    limits = {"Storage": {"PreCommit1Max": 7, "PreCommit1HoldMax": 20}}
+    assert "PreCommit1HoldMax = 20\n" in lotus_config(limits, "miner", "lotus_distributed", 1)
+    with pytest.raises(AnsibleFilterError, match=r"Storage.PreCommit1Max: lotus miner has no such key"):
+        lotus_config(limits, "miner", "lotus_distributed", 2)

@@ -1,0 +1,272 @@
+#!/usr/bin/python3
+"""Keeper of the sector counter's file: creates and raises it, copies it, and refuses a start that would repeat numbers.
+
+The file `sectorid` holds the last number issued, as text. The fork reads it once, at the start of the miner that serves
+numbers: a missing file starts at 1, an empty one gives no server at all, and a leading zero is read as octal
+(contract lotus-fork-1.12.files.json, sector_counter).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+WHOLE = re.compile(r"[1-9][0-9]*\n?")
+HIGHEST = "highest"
+AHEAD = 64
+"""A daemon that cannot list allocated numbers is asked one by one, until so many in a row are free."""
+KEPT_BACKUPS = 50
+
+
+class Refused(Exception):
+    """What is wrong, and what to do about it."""
+
+
+def parse(text: str) -> int | None:
+    """The number in a file's text; None where the fork would read none, or another one."""
+    return int(text) if WHOLE.fullmatch(text) else None
+
+
+def read(path: Path) -> int | None:
+    """The number in a file; None where there is none, or no good one."""
+    try:
+        return parse(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def write(path: Path, number: int) -> None:
+    """Replace the file in one step, with the owner of its directory."""
+    owner = path.parent.stat()
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as out:
+            out.write(f"{number}\n")
+            out.flush()
+            os.fchmod(out.fileno(), 0o644)
+            if os.geteuid() == 0:
+                os.fchown(out.fileno(), owner.st_uid, owner.st_gid)
+            os.fsync(out.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def raise_to(path: Path, number: int) -> bool:
+    """Write the number unless the file holds as high a one; true when it was written."""
+    if (read(path) or 0) >= number:
+        return False
+    write(path, number)
+    return True
+
+
+def back_up(file: Path, state: Path) -> None:
+    """Keep what the file holds, whatever it is, before it is replaced."""
+    if not file.exists():
+        return
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    (state / f"sectorid.{stamp}").write_bytes(file.read_bytes())
+    for old in sorted(state.glob("sectorid.*Z"))[:-KEPT_BACKUPS]:
+        old.unlink()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The chain
+
+
+def call(api_info: str, method: str, params: list[Any]) -> Any:
+    """One call to the daemon named by FULLNODE_API_INFO; ValueError carries the daemon's own error."""
+    token, _, address = api_info.rpartition(":") if "://" not in api_info else api_info.partition(":")
+    parts = address.split("/")
+    host = f"[{parts[2]}]" if ":" in parts[2] else parts[2]
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": f"Filecoin.{method}", "params": params}).encode()
+    request = urllib.request.Request(f"http://{host}:{parts[4]}/rpc/v1", body, {"Content-Type": "application/json"})
+    request.add_unredirected_header("Authorization", f"Bearer {token}")
+    # A proxy set on the host must never see the token.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=60) as answer:
+        document = json.loads(answer.read())
+    if document.get("error"):
+        raise ValueError(f"{method}: {document['error'].get('message')}")
+    return document.get("result")
+
+
+def highest_of(runs: Sequence[int]) -> int:
+    """Highest number of a set that is given as lengths of runs, absent first; 0 for none."""
+    used = len(runs) - len(runs) % 2
+    return sum(runs[:used]) - 1 if used else 0
+
+
+def chain_highest(api_info: str, actor: str) -> int:
+    """Highest sector number that the chain has allocated to the actor; 0 where it has none.
+
+    Raises OSError when the daemon does not answer.
+    """
+    with contextlib.suppress(ValueError):
+        return highest_of(call(api_info, "StateMinerAllocated", [actor, None]) or [])
+    highest = max(
+        (int(s["SectorNumber"]) for s in call(api_info, "StateMinerSectors", [actor, None, None]) or []), default=0
+    )
+    free = 0
+    while free < AHEAD:
+        free += 1
+        if call(api_info, "StateMinerSectorAllocated", [actor, highest + free, None]):
+            highest, free = highest + free, 0
+    return highest
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Verbs
+
+
+def known(options: argparse.Namespace) -> dict[str, int]:
+    """Where a highest number is remembered, and which; the chain is left out when it does not answer."""
+    found = {
+        "the mark " + str(options.state / HIGHEST): read(options.state / HIGHEST) or 0,
+        "the copy " + str(options.copy): read(options.copy) or 0,
+    }
+    api_info = os.environ.get("FULLNODE_API_INFO", "")
+    if api_info and options.actor:
+        try:
+            found[f"the chain, for {options.actor},"] = chain_highest(api_info, options.actor)
+        except (OSError, ValueError) as error:
+            print(f"the chain was not asked: {error}", file=sys.stderr)
+    return found
+
+
+def fault(file: Path) -> str:
+    """What is wrong with the file itself, "" when it can be read as it is meant."""
+    try:
+        text = file.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return "is missing, and the fork would start again at 1"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {error}"
+    if not text.strip():
+        return "is empty, and no number would be served"
+    if parse(text) is None:
+        return f"holds {text[:40]!r}, which is no plain number"
+    return ""
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refused unless the miner may start serving numbers."""
+    remedy = "run playbooks/miners.yml with -e sector_counter_repair=true, which sets it above the highest"
+    wrong = fault(options.file)
+    if wrong:
+        raise Refused(f"{options.file} {wrong}; {remedy}")
+    number = read(options.file) or 0
+    for where, highest in known(options).items():
+        if number < highest:
+            raise Refused(
+                f"{options.file} holds {number} and {where} knows {highest}: numbers would be given twice; {remedy}"
+            )
+    host, _, port = options.listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+            probe.listen()
+        except OSError as error:
+            raise Refused(
+                f"the counter cannot listen on {options.listen}: {error.strerror}. It must be an address of this host "
+                f"(sealing_address) and a port that nothing else uses (ss -ltnp 'sport = :{port}')"
+            ) from None
+
+
+def copy(options: argparse.Namespace) -> None:
+    """Remember the number, here and in the second place; neither ever goes down."""
+    number = read(options.file)
+    if number is None:
+        raise Refused(f"{options.file} {fault(options.file)}: the copies stay as they are")
+    for target in (options.state / HIGHEST, options.copy):
+        raise_to(target, number)
+
+
+def ensure(options: argparse.Namespace) -> str:
+    """Bring the file to where a start is safe; returns what was done, "" when nothing was."""
+    marks = {**known(options), "a miner of the actor": options.miners}
+    floor = max(1, *marks.values())
+    mark = options.state / HIGHEST
+    wrong = fault(options.file)
+    number = read(options.file) or 0
+    if not wrong and number >= floor:
+        raise_to(mark, number)
+        raise_to(options.copy, number)
+        return ""
+    where = max(marks, key=lambda name: marks[name])
+    if options.running:
+        raise Refused(
+            f"{options.file} {wrong or f'holds {number}, {where} knows {floor}'}, and the miner runs: stop it first"
+        )
+    first = not options.file.exists() and not mark.exists()
+    if first and options.seed and options.seed < floor:
+        raise Refused(
+            f"sector_counter_seed: {options.seed} is below {floor}, which {where} knows; "
+            f"write {floor} or more, or leave it out"
+        )
+    if not first and not options.repair:
+        raise Refused(
+            f"{options.file} {wrong or f'holds {number}, {where} knows {floor}'}. When every miner of the actor "
+            "answers, run again with -e sector_counter_repair=true, which sets it to the highest number found"
+        )
+    if options.unanswered and not (first and options.seed):
+        raise Refused(
+            f"{', '.join(options.unanswered)} cannot be asked for the highest sector number: start it, or write "
+            "sector_counter_seed with a number that is not below any sector of the actor"
+        )
+    value = max(floor, options.start - 1, options.seed if first else 0)
+    back_up(options.file, options.state)
+    write(options.file, value)
+    raise_to(mark, value)
+    raise_to(options.copy, value)
+    return f"{'created' if first else 'raised'} at {value}, above {floor} of {where}"
+
+
+def show(options: argparse.Namespace) -> str:
+    """What the file and everything that remembers a number say."""
+    return json.dumps({"file": read(options.file), "fault": fault(options.file), "known": known(options)})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one verb; 0 unless something is refused."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verb", choices=["check", "copy", "ensure", "show"])
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--copy", type=Path, required=True)
+    parser.add_argument("--actor", default="")
+    parser.add_argument("--listen", default="")
+    parser.add_argument("--miners", type=int, default=0)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--unanswered", action="append", default=[])
+    parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--running", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        said = {"check": check, "copy": copy, "ensure": ensure, "show": show}[options.verb](options)
+    except Refused as error:
+        print(f"sector counter: {error}", file=sys.stderr)
+        return 1
+    if said:
+        print(said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
