@@ -984,7 +984,7 @@ def test_one_mistake_is_one_clear_error(case: Case) -> None:
 
 
 def test_all_mistakes_come_at_once() -> None:
-    lab = [case for case in CASES if case.base == "lab"][-8:]
+    lab = [case for case in CASES if case.base == "lab"][::8]  # of one variable only the last mistake would be left
     inventory = good("lab")
     for case in lab:
         case.breaks(inventory)
