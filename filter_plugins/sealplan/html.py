@@ -212,7 +212,7 @@ def _hosts(plan: Plan, hardware: Mapping[str, Mapping[str, Any]]) -> str:
     others = [n for n in idle if n in plan.get("miners", {})]
     if others:
         rows = "".join(
-            f"<li><b>{escape(n)}</b> {escape(', '.join(plan['miners'][n].get('roles', [])))}"
+            f"<li><b>{escape(n)}</b> {escape(' and '.join(plan['miners'][n].get('roles', [])))} miner"
             + (
                 f" · sector numbers {escape(str(plan['miners'][n]['sector_numbers']))}"
                 if plan["miners"][n].get("sector_numbers")
