@@ -46,13 +46,17 @@ class ForkStore(LocalStore):
 
     def scratch(self) -> list[str]:
         """Roots of the paths that are no stores: what the disk quota counts."""
-        return [path for path, meta in self.paths.values() if not meta.get("CanStore")]
+        return [path for path, meta in list(self.paths.values()) if not meta.get("CanStore")]
 
     def sealing_ids(self) -> set[str]:
-        return {ident for ident, (_, meta) in self.paths.items() if meta.get("CanSeal")}
+        return {ident for ident, (_, meta) in list(self.paths.items()) if meta.get("CanSeal")}
 
 
 class ForkIndex(MemIndex):
+    def holders(self, sector: Json, bits: int) -> dict[str, int]:
+        with self.lock:  # the scheduler asks from a thread of its own
+            return super().holders(sector, bits)
+
     def storage_find(self, sector: Json, bits: int, sector_bytes: int, fetch: bool) -> list[Json]:
         if fetch:
             held = self.holders(sector, bits)

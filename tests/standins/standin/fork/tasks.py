@@ -99,7 +99,7 @@ class Settings:
         }
         name = self.name
         if buildinfo.GENERATION:
-            found = limits.read([path for path, _ in store.paths.values()]) if buildinfo.GENERATION == 2 else None
+            found = limits.read([path for path, _ in list(store.paths.values())]) if buildinfo.GENERATION == 2 else None
             values = self.fallback if found is None else found
             if found is not None:
                 name = found["WorkerName"] or name
