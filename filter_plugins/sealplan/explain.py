@@ -74,6 +74,19 @@ def explain(plan: Mapping[str, Any]) -> str:
     ]
     if shares:
         lines += [*_table(["host", "exports", "to", "over", "open to"], shares), ""]
+    switches = [
+        [
+            name,
+            f"{len(switch['ports'])} of {switch['ports_there']}",
+            str(switch["mtu_bytes"]),
+            str(switch["vlan"] or "-"),
+            " ".join(map(str, switch["pfc_priorities"])) or "none",
+            str(switch["dscp"]),
+        ]
+        for name, switch in plan["switches"].items()
+    ]
+    if switches:
+        lines += [*_table(["switch", "ports", "MTU", "VLAN", "PFC", "DSCP"], switches), ""]
     alike: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     for host, slice_ in sorted(plan["hosts"].items()):
         if slice_["workers"]:

@@ -51,6 +51,7 @@ def render(plan: Plan, hardware: Mapping[str, Mapping[str, Any]]) -> str:
         _stages(plan.get("capacity", {})),
         _groups(plan),
         _hosts(plan, hardware),
+        _switches(plan),
         _legend(),
     ]
     title = f"Sealing plan {settings.get('actor', '')}"
@@ -179,6 +180,34 @@ def _groups(plan: Plan) -> str:
     words = "Bytes between the hosts of a group are PC1's output on its way to PC2; between groups there are none."
     outlined = f" The stage that binds a group is outlined; {binds} binds the cluster." if binds else ""
     return f'<section><h2>Groups</h2><p class="dim">{words}{escape(outlined)}</p>{image}</section>\n'
+
+
+def _switches(plan: Plan) -> str:
+    parts = []
+    for name, switch in plan.get("switches", {}).items():
+        rows = "".join(
+            f"<tr><td>{port['port']}</td><td>{escape(port['host'])}</td><td>{escape(port['address'])}</td></tr>"
+            for port in switch["ports"]
+        )
+        ecn, cnp = switch["ecn"], switch["cnp"]
+        vlan = f"VLAN {switch['vlan']}" if switch["vlan"] else "no VLAN of its own"
+        pfc = f"PFC on priority {switch['priority']} alone" if switch["pfc_priorities"] else "no PFC"
+        words = (
+            f"{len(switch['ports'])} of {switch['ports_there']} ports; MTU {switch['mtu_bytes']} on each; {vlan}; "
+            f"trust DSCP; DSCP {switch['dscp']} to priority {switch['priority']}; {pfc}, no global pause; "
+            f"ECN on traffic class {ecn['traffic_class']} from {ecn['min_kbytes']} to {ecn['max_kbytes']} KB; "
+            f"congestion notices (DSCP {cnp['dscp']}) in priority {cnp['priority']}, strict."
+        )
+        lines = "".join(
+            f"<details><summary>{system}</summary><pre>{escape(chr(10).join(switch[key]))}</pre></details>"
+            for system, key in (("Cumulus Linux (NVUE)", "nvue"), ("Onyx", "onyx"))
+        )
+        table = f"<table><tr><th>port</th><th>host</th><th>address</th></tr>{rows}</table>"
+        parts.append(f"<h3>{escape(name)}</h3><p>{escape(words)}</p>{table}{lines}")
+    if not parts:
+        return ""
+    note = "Port numbers are a proposal: hosts in the order of their names."
+    return f'<section><h2>Switches of the RDMA network</h2><p class="dim">{note}</p>{"".join(parts)}</section>\n'
 
 
 def _stage_class(stage: str) -> str:

@@ -17,6 +17,8 @@ CLUSTER: Final = {
     "sealing_deal_share": "deal_share",
     "sealing_allow_regroup": "allow_regroup",
     "sealing_sector_number_start": "sector_number_start",
+    "sealing_switch_ports": "switch_ports",
+    "sealing_rdma_vlan": "rdma_vlan",
 }
 PER_HOST: Final = {
     "sealing_worker_group": "group",
@@ -35,6 +37,10 @@ PER_HOST: Final = {
     "sealing_exports": "exports",
     "sealing_mounts": "mounts",
 }
+
+
+RDMA_SETTINGS: Final = ("rdma_dscp", "rdma_priority", "rdma_lossless")
+"""What role rdma_nic sets on hosts as rdma_nic_*, and the switch has to know."""
 
 
 class Variables(Protocol):
@@ -68,6 +74,13 @@ def plan_input(
             value = own.get(variable)
             if value is not None:
                 host[key] = value
+        cards = own.get("rdma_nic_interfaces")
+        if isinstance(cards, Sequence) and not isinstance(cards, str):
+            host["rdma_addresses"] = [str(card.get("address")) for card in cards if isinstance(card, Mapping)]
+        for key in RDMA_SETTINGS:
+            value = own.get(key.replace("rdma_", "rdma_nic_"))
+            if value is not None and (cards or "rdma_address" in host):
+                settings.setdefault(key, value)
         if "address" not in host and own.get("ansible_host") is not None:
             host["address"] = own.get("ansible_host")
         if any(role.endswith("_worker") for role in host["roles"]) or host.get("exports"):

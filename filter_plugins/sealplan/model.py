@@ -72,6 +72,8 @@ class Host:
     worker_port: int
     address: str | None
     rdma_address: str | None
+    rdma_addresses: tuple[str, ...]
+    """One for each RDMA card."""
     mount_transport: str
     exports: tuple[Export, ...]
     mounts: tuple[Mount, ...]
@@ -89,6 +91,11 @@ class Settings:
     allow_regroup: bool = False
     sector_number_start: int = 0
     sectors_per_miner: int = 10_000_000
+    switch_ports: int = 32
+    rdma_vlan: int | None = None
+    rdma_dscp: int = 26
+    rdma_priority: int = 3
+    rdma_lossless: bool = True
 
 
 @dataclass(slots=True)
@@ -340,6 +347,11 @@ def read_document(document: Mapping[str, Any]) -> Document:
         allow_regroup=_flag(reader, raw, "allow_regroup"),
         sector_number_start=start or 0,
         sectors_per_miner=reader.whole(raw, "sectors_per_miner", "settings", 10_000_000, 1000) or 10_000_000,
+        switch_ports=reader.whole(raw, "switch_ports", "settings", 32, 1) or 32,
+        rdma_vlan=reader.whole(raw, "rdma_vlan", "settings", None, 1),
+        rdma_dscp=reader.whole(raw, "rdma_dscp", "settings", 26) or 0,
+        rdma_priority=reader.whole(raw, "rdma_priority", "settings", 3) or 0,
+        rdma_lossless=raw.get("rdma_lossless") is None or _flag(reader, raw, "rdma_lossless"),
     )
     groups: dict[str, str | None] = {}
     for name, value in reader.mapping(document, "groups", "").items():
@@ -461,6 +473,7 @@ def _host(
         worker_port=own("worker_port", 3456, 1) or 3456,
         address=reader.text(value, "address", path, None),
         rdma_address=reader.text(value, "rdma_address", path, None),
+        rdma_addresses=tuple(map(str, value.get("rdma_addresses") or filter(None, [value.get("rdma_address")]))),
         mount_transport=transport,
         exports=tuple(
             Export(_directory(one["path"]), one.get("sync") is not False)

@@ -26,6 +26,7 @@ from sealplan.modes import Kind, Mode, Supply, c2_cost, choose, pc1_supply, poss
 from sealplan.sdr import judge_pc1
 from sealplan.shares import add_shares, mounted_scratch_bytes, scratch_mount
 from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, settings_path, store_path
+from sealplan.switches import switch_plan
 from sealplan.topology import Machine, read_machine
 
 SCHEMA: Final = "sealyard/plan/1"
@@ -80,6 +81,7 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
         hosts[host.name] = _host_slice(doc, host, profiles.get(host.name), group, miner)
     _translate(doc, groups, hosts, miner_of_group)
     add_shares(doc, groups, hosts, warnings)
+    switches = switch_plan(doc)
     moves = _moves(doc, group_of, miner_of_group)
     capacity, notes = balance(groups, miner_of_group, miner_of_pool, reports, figures(doc.settings.sector_size))
     warnings.extend(notes)
@@ -103,6 +105,7 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
         },
         "miners": _miners(doc, miners, miner_of_group),
         "hosts": hosts,
+        "switches": switches,
         "capacity": capacity,
         "warnings": warnings,
         "errors": errors,
