@@ -31,6 +31,7 @@ INVENTORY = ROOT / "molecule/rdma/inventory"
 BOOT_LIMIT_SEC = 600
 PROBE_LIMIT_SEC = 40
 GIB = 1 << 30
+SSH_OPTIONS = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
 USAGE = """\
 .venv/bin/python -m lab.vm up           make and start the machines
 .venv/bin/python -m lab.vm down         take them away
@@ -243,20 +244,25 @@ def write_inventory() -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text())
     ports = _ports()
-    hosts = {one.name: {"ansible_host": "127.0.0.1", "ansible_port": ports.get(one.name, 22)} for one in MACHINES}
-    common = {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(vm_image.KEY),
-        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+    control = FOLDER / "control"
+    control.mkdir(exist_ok=True)
+    hosts = {
+        one.name: {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": ports.get(one.name, 22),
+            # One login for all questions; emulated, each costs seconds. testinfra knows no other way to be told.
+            "ansible_ssh_common_args": f"{' '.join(SSH_OPTIONS)} -o ControlPath={control / one.name}",
+        }
+        for one in MACHINES
     }
+    common = {"ansible_user": "root", "ansible_ssh_private_key_file": str(vm_image.KEY)}
     (copy / "ssh.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": common}}))
     return copy
 
 
 def ssh_command(one: Machine, *command: str) -> list[str]:
     """An ssh login, or one command, on a machine."""
-    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-    options += ["-o", "ConnectTimeout=20", "-i", str(vm_image.KEY), "-p", str(_ports()[one.name])]
+    options = [*SSH_OPTIONS, "-o", "ConnectTimeout=20", "-i", str(vm_image.KEY), "-p", str(_ports()[one.name])]
     return ["ssh", *options, "root@127.0.0.1", *command]
 
 
