@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from sealplan.explain import explain
 from sealplan.model import input_schema
@@ -25,8 +26,8 @@ def main() -> int:
         sys.stdout.write("\n")
         return 0
     try:
-        document = json.load(sys.stdin)
-    except ValueError as error:
+        document = json.load(sys.stdin, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
         print(f"sealplan: the input is not JSON: {error}", file=sys.stderr)
         return 2
     result = plan(document)
@@ -38,6 +39,15 @@ def main() -> int:
         json.dump(result, sys.stdout, indent=1, sort_keys=True)
         sys.stdout.write("\n")
     return 1 if result["errors"] else 0
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON keeps the last of two equal keys: of two hosts with one name the first would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 if __name__ == "__main__":

@@ -189,6 +189,18 @@ def test_the_command_line_is_the_same_function() -> None:
     assert good.returncode == 0 and json.loads(good.stdout) == plan(document())
     bad = run(json.dumps(document(hardware=None)))
     assert bad.returncode == 1 and json.loads(bad.stdout)["errors"]
+    for text, told in (
+        ('{"hosts": {"a": {"roles": []}, "a": {"roles": []}}}', "'a' is there twice"),
+        ("[" * 100_000, "not JSON"),
+        ("7", None),
+        ('{"settings": {"deal_share": NaN}}', None),
+        ('{"hosts": {"seal": {"roles": ["seal_miner"], "hardware": 1e999}}}', None),
+    ):
+        wrong = run(text)
+        assert wrong.returncode == (2 if told else 1) and "Traceback" not in wrong.stderr
+        assert (
+            told in wrong.stderr if told else len(json.loads(wrong.stdout, parse_constant=pytest.fail)["errors"]) == 1
+        )
     broken = run("{")
     assert broken.returncode == 2 and "not JSON" in broken.stderr and "Traceback" not in broken.stderr
     table = run(json.dumps(document()), "--explain")
