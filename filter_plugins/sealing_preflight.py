@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lotus_config import entry_for, flatten, known_keys, problems_of
 from sealing_plan import sealing_plan, sealing_plan_input
+from sealplan.checks.fork import FORK, generation
 from sealplan.checks.inventory import Inventory, problem
 from sealplan.inventory_checks import check_inventory
 from sealplan.inventory_variables import (
@@ -79,7 +80,9 @@ def _config_problems(inventory: Inventory) -> Iterator[Problem]:
             settings = variables.get(name)
             if not isinstance(settings, Mapping):
                 continue
-            keys = known_keys(component)
+            stack = inventory.text(host, "sealing_stack", "lotus")
+            # The third stack has no config.toml of ours; its settings are judged as upstream's.
+            keys = known_keys(component, FORK if stack == FORK else "lotus", generation(inventory, host))
             for path, value in flatten(settings):
                 entry = entry_for(path, keys)
                 if entry is None:

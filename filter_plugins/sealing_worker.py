@@ -6,7 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ FIRST_GENERATION_FLAGS = {
     "--commit2max": "Commit2Max",
     "--forcep2fromlocalp1": "ForceP2FromLocalP1",
 }
-LIMITS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max", "DiskHoldMax", "APDiskHoldMax")
+TASK_LIMITS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max")
 TASK_TYPES = {
     "AP": "seal/v0/addpiece",
     "PC1": "seal/v0/precommit/1",
@@ -54,6 +54,7 @@ class Host:
     require_mount: bool
     stack: str = "lotus"
     generation: int = 2
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def worker_miners(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -217,6 +218,12 @@ def drop_in(
     return "\n".join(lines) + "\n"
 
 
+def with_limits(planned: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """myscheduler.json of a worker with what the operator sets; a task that the plan does not give it stays at 0."""
+    own = {key: value for key, value in limits.items() if not (key in TASK_LIMITS and not planned[key])}
+    return {**planned, **own}
+
+
 def first_generation_flags(worker: Mapping[str, Any]) -> list[str]:
     """Flags that carry the limits where there is no myscheduler.json."""
     limits = worker["myscheduler"]
@@ -290,7 +297,7 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
             files.append(
                 {
                     "path": myscheduler_path(worker, paths),
-                    "content": json.dumps(worker["myscheduler"], indent=2) + "\n",
+                    "content": json.dumps(with_limits(worker["myscheduler"], host.limits), indent=2) + "\n",
                     # A worker that an operator took out of work stays out of work.
                     "json_keep": ["IsPlanOffline"],
                     **own,
@@ -340,7 +347,7 @@ def expected_workers(host_plan: Mapping[str, Any], host_name: str) -> list[dict[
             "name": f"{host_name}/{worker['name']}",
             "tasks": list(worker["tasks"]),
             "miner": worker["miner"],
-            "limits": {key: value for key, value in worker.get("myscheduler", {}).items() if key in LIMITS},
+            "limits": {key: value for key, value in worker.get("myscheduler", {}).items() if key in TASK_LIMITS},
         }
         for worker in host_plan.get("workers", [])
     ]
@@ -401,9 +408,11 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
         return "takes no task: IsPlanOffline is set, playbooks/drain.yml -e drain_state=active puts it back to work"
     wanted, has = set(worker["tasks"]), tasks_of(entry)
     if has == wanted:
+        # Where the file is not read, the fork takes three AP, seven PC1, one PC2 and one C2 from every worker.
         reported = {key: resources[key] for key in worker["limits"] if key in resources}
-        if reported and reported != worker["limits"]:
-            other = ", ".join(f"{key} {value}" for key, value in reported.items() if value != worker["limits"][key])
+        surplus = [key for key, value in reported.items() if bool(value) != bool(worker["limits"][key])]
+        if surplus:
+            other = ", ".join(f"{key} {reported[key]}" for key in surplus)
             return (
                 f"reports {other}, which is not the plan's: its myscheduler.json is not read, run playbooks/workers.yml"
             )

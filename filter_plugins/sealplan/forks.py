@@ -21,6 +21,12 @@ KERNELS: Final = {"RTX 3090": 3}
 """NUM_KERNELS by GPU, 2 for all others (filguard/lotus-ops c2-optimization-instructions.md)."""
 HANDLES: Final = 10
 SWITCHES: Final = {"AP": "addpiece", "PC1": "precommit1", "PC2": "precommit2", "C2": "commit"}
+MYSCHEDULER_KEYS: Final = (
+    *("WorkerName", "AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max", "DiskHoldMax", "APDiskHoldMax"),
+    *("ForceP1FromLocalAP", "ForceP2FromLocalP1", "ForceC2FromLocalP2", "IsPlanOffline", "AllowP2C2Parallel"),
+    *("IgnoreOutOfSpace", "AutoPledgeDiff"),
+)
+"""All keys of myscheduler.json (contract lotus-fork-1.12.files.json); one that is missing counts as 0 or false."""
 MINER_SWITCHES: Final = {
     "winning": {"window-post": "false", "winning-post": "true", "p2p": "false"},
     "window": {"window-post": "true", "winning-post": "false", "p2p": "false"},

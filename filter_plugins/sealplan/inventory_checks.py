@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sealplan.checks import groups, hardware, lotus, network, rdma, secrets, shares, storage, variables
+from sealplan.checks import fork, groups, hardware, lotus, network, rdma, secrets, shares, storage, variables
 from sealplan.checks.inventory import Check, Inventory, problem
 from sealplan.inventory import CLUSTER, PER_HOST
 from sealplan.inventory_variables import Problem, shown
@@ -29,6 +29,10 @@ CHECKS: tuple[Check, ...] = (
     secrets.check_vault_values,
     secrets.check_wallet_keys,
     lotus.check_stack,
+    fork.check_sector_counter,
+    fork.check_counter_seed,
+    fork.check_deal_libp2p,
+    fork.check_generation,
     lotus.check_daemon_host,
     lotus.check_chain_start,
     lotus.check_settings,
@@ -58,7 +62,8 @@ def check_inventory(
         remedy = "give one with -i inventories/NAME, or add hosts to it"
         return [problem("inventory", "all", "(empty)", "has no hosts", remedy)]
     first: dict[str, Problem] = {}
-    for one in (*(found for check in CHECKS for found in check(inventory)), *also):
+    found = (one for check in CHECKS for one in check(inventory))
+    for one in (*found, *fork.check_limits(inventory, plan or {}), *also):
         first.setdefault(one["path"], one)
     told = {_without_suffix(path) for path in first}
     for one in _plan_problems(inventory, plan or {}):

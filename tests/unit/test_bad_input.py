@@ -40,6 +40,11 @@ class Inventory:
         for own in self.hostvars.values():
             own.update(variables)
 
+    def fork(self, **variables: Any) -> bool:
+        """Make it an inventory of the distributed-miner fork; returns True, to be chained in a lambda."""
+        self.every(sealing_stack="lotus_distributed", **variables)
+        return True
+
     def add(self, name: str, address: str, *groups: str) -> None:
         """Add a host to groups."""
         self.hostvars[name] = deepcopy(self.hostvars["seal"]) | {"ansible_host": address}
@@ -505,6 +510,89 @@ CASES = [
         "window/window_miner_config.Subsystems.DisableWindowPoSt",
         "decided by the inventory",
         "the groups",
+    ),
+    Case(
+        "nobody gives out sector numbers",
+        "lab",
+        lambda i: (i.fork(), i.groups.update(sector_counter=[])),
+        "groups/sector_counter",
+        "has no host",
+        "such as winning",
+    ),
+    Case(
+        "two give out sector numbers",
+        "lab",
+        lambda i: (i.fork(), i.groups.update(sector_counter=["winning", "seal"])),
+        "groups/sector_counter",
+        "more than one host",
+        "such as winning",
+    ),
+    Case(
+        "a sector counter without a miner",
+        "lab",
+        lambda i: (i.fork(), i.groups.update(sector_counter=["daemon-public"])),
+        "groups/sector_counter",
+        "no miner host",
+        "such as winning",
+    ),
+    Case(
+        "a seed below what the plan gives out",
+        "lab",
+        lambda i: (i.fork(sealing_sector_number_start=500), i.hostvars["winning"].update(sector_counter_seed=100)),
+        "winning/sector_counter_seed",
+        "is below 499",
+        "499, or leave it out",
+    ),
+    Case(
+        "a deal miner of the fork without libp2p",
+        "lab",
+        lambda i: (i.fork(), i.hostvars["deal"].update(deal_miner_config={"Subsystems": {"EnableMarkets": False}})),
+        "deal/deal_miner_config.Subsystems.EnableMarkets",
+        "no client reaches it",
+        "remove it",
+    ),
+    Case(
+        "more PC1 than the plan has memory for",
+        "lab",
+        lambda i: (i.fork(), i.hostvars["pc1-a"].update(sealing_worker_limits={"PreCommit1Max": 9})),
+        "pc1-a/sealing_worker_limits.PreCommit1Max",
+        "more PC1 at once than the 1",
+        "PreCommit1Max: 1",
+    ),
+    Case(
+        "a limit that the fork does not know",
+        "lab",
+        lambda i: (i.fork(), i.hostvars["pc1-a"].update(sealing_worker_limits={"PreCommitMax": 1})),
+        "pc1-a/sealing_worker_limits.PreCommitMax",
+        "no key of myscheduler.json",
+        "PreCommit1Max",
+    ),
+    Case(
+        "a limit of the first generation beside the second's file",
+        "lab",
+        lambda i: (i.fork(), i.hostvars["seal"].update(seal_miner_config={"Storage": {"PreCommit1HoldMax": 20}})),
+        "seal/seal_miner_config.Storage.PreCommit1HoldMax",
+        "of the first generation",
+        "sealing_fork_generation: 1",
+    ),
+    Case(
+        "a limit of the second generation for the first",
+        "lab",
+        lambda i: (
+            i.fork(sealing_fork_generation=1),
+            i.hostvars["pc1-a"].update(sealing_worker_limits={"PreCommit1Max": 1}),
+        ),
+        "pc1-a/sealing_worker_limits",
+        "does not read",
+        "sealing_fork_generation: 2",
+    ),
+    Case(
+        "a setting of upstream Lotus for the fork",
+        "lab",
+        lambda i: (i.fork(), i.hostvars["seal"].update(seal_miner_config={"Storage": {"Assigner": "spread"}})),
+        "seal/seal_miner_config.Storage.Assigner",
+        "no key of lotus miner",
+        "remove it",
     ),
     Case(
         "a setting that Lotus does not know",

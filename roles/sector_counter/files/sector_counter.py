@@ -41,7 +41,7 @@ def parse(text: str) -> int | None:
 def read(path: Path) -> int | None:
     """The number in a file; None where there is none, or no good one."""
     try:
-        return parse(path.read_text(encoding="ascii"))
+        return parse(path.read_bytes().decode("ascii"))
     except (OSError, ValueError):
         return None
 
@@ -150,7 +150,7 @@ def known(options: argparse.Namespace) -> dict[str, int]:
 def fault(file: Path) -> str:
     """What is wrong with the file itself, "" when it can be read as it is meant."""
     try:
-        text = file.read_text(encoding="ascii")
+        text = file.read_bytes().decode("ascii")
     except FileNotFoundError:
         return "is missing, and the fork would start again at 1"
     except (OSError, ValueError) as error:
