@@ -370,6 +370,11 @@ def _seconds(figures: Figures, slot: Slot, task: str) -> float:
     return figures.seconds[f"{task}_cpu_core_seconds"] / len(slot.cores)
 
 
+def _counted(slots: Iterable[Slot]) -> list[str]:
+    """Return what these workers are, as "7 PC2/C2"."""
+    return [f"{number} {tasks}" for tasks, number in Counter("/".join(slot.tasks) for slot in slots).items()]
+
+
 def _engine_bytes(figures: Figures, tasks: Sequence[str]) -> int:
     return max(figures.c2_bytes if "C2" in tasks else 0, figures.pc2_bytes if "PC2" in tasks else 0)
 
@@ -391,12 +396,18 @@ def _bundles(
         short = "memory" if by_memory == 0 else "scratch"
         have = machine.memory_bytes if short == "memory" else wanted.scratch_bytes
         need = figures.pc1_bytes if short == "memory" else figures.peak_bytes
+        beside = ""
+        if engines and short == "memory":
+            taken = sum(_engine_bytes(figures, slot.tasks) for slot in engines)
+            beside = f" beside {' and '.join(_counted(engines))} ({taken / GIB:.0f} GiB)"
         layout.errors.append(
             {
-                "path": f"{place}.{short}_bytes",
+                "path": f"{place}.hardware.memory" if short == "memory" else f"{place}.scratch_bytes",
                 "value": have,
-                "problem": f"{short} for not one PC1 of a {figures.sector_size} sector ({need / GIB:.0f} GiB each)",
-                "remedy": f"take the host out of pc1_worker, or give it more {short}",
+                "problem": f"{short} for not one PC1 of a {figures.sector_size} sector "
+                f"({need / GIB:.0f} GiB each){beside}",
+                "remedy": f"take the host out of {'one of its task groups' if beside else 'pc1_worker'}, "
+                f"or give it more {short}",
             }
         )
         most = 1
@@ -594,15 +605,16 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
         own = machine.node_memory.get(slot.node) if slot.node is not None else None
         if own is not None and len(machine.node_memory) > 1 and slot.memory_bytes > own:
             slot.why += f"; its memory is more than the {own / GIB:.0f} GiB of node {slot.node} and spans nodes"
-    if left + figures.parents_bytes < 0 and engines:
+    if left + figures.parents_bytes < 0 and engines and not layout.errors:
         tasks = "/".join(engines[0].tasks)
+        plural = len(engines) > 1
+        need = f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB {'do' if plural else 'does'}"
         layout.errors.append(
             {
-                "path": f"{place}.memory_bytes",
+                "path": f"{place}.hardware.memory",
                 "value": machine.memory_bytes,
-                "problem": f"{len(engines)} {tasks} worker{'s' if len(engines) > 1 else ''} of "
-                f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB do not fit "
-                f"{machine.memory_bytes / GIB:.0f} GiB",
+                "problem": f"{len(engines)} {tasks} worker{'s' if plural else ''} of {need} "
+                f"not fit {machine.memory_bytes / GIB:.0f} GiB",
                 "remedy": "take the host out of one of its task groups, or give it more memory",
             }
         )
@@ -633,9 +645,8 @@ def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, p
             }
         )
     if "engines" in layout.bound_by:
-        kinds = Counter("/".join(slot.tasks) for slot in layout.slots if not {"AP", "PC1"} & set(slot.tasks))
-        proving = " and ".join(f"{number} {tasks}" for tasks, number in kinds.items())
-        layout.bound_by["engines"] = f"{proving}, bound by {layout.bound_by['engines']}"
+        proving = _counted(slot for slot in layout.slots if not {"AP", "PC1"} & set(slot.tasks))
+        layout.bound_by["engines"] = f"{' and '.join(proving)}, bound by {layout.bound_by['engines']}"
     if pc2 + both_pc2 > most:
         layout.bound_by["PC2"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB"
     layout.supply = capped(Supply(pc1, pc2, c2, both_pc2, both_c2), most)

@@ -112,7 +112,7 @@ def test_errors_come_all_at_once() -> None:
         (lambda d: d["settings"].update(deal_share=0.5), "settings.deal_share"),
         (lambda d: d["hosts"].update(d1={"roles": ["deal_miner"]}, d2={"roles": ["deal_miner"]}), "deal_miner"),
         (lambda d: d["hosts"]["h"].update(reserved_cores=32), "hosts.h.reserved_cores"),
-        (lambda d: d["hosts"]["h"].update(hardware={**HARDWARE, "memory": "32GiB"}), "hosts.h.memory_bytes"),
+        (lambda d: d["hosts"]["h"].update(hardware={**HARDWARE, "memory": "32GiB"}), "hosts.h.hardware.memory"),
         (lambda d: d["hosts"]["h"].update(scratch_bytes=10**9), "hosts.h.scratch_bytes"),
         (lambda d: d["hosts"]["h"].update(hardware="EPIC"), "hosts.h.hardware"),
         (lambda d: d["hosts"]["h"].update(stores=[{"name": "x"}]), "hosts.h.stores[0]"),
