@@ -608,12 +608,12 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
     if left + figures.parents_bytes < 0 and engines and not layout.errors:
         tasks = "/".join(engines[0].tasks)
         plural = len(engines) > 1
-        need = f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB {'do' if plural else 'does'}"
+        each = f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB {'do' if plural else 'does'}"
         layout.errors.append(
             {
                 "path": f"{place}.hardware.memory",
                 "value": machine.memory_bytes,
-                "problem": f"{len(engines)} {tasks} worker{'s' if plural else ''} of {need} "
+                "problem": f"{len(engines)} {tasks} worker{'s' if plural else ''} of {each} "
                 f"not fit {machine.memory_bytes / GIB:.0f} GiB",
                 "remedy": "take the host out of one of its task groups, or give it more memory",
             }
