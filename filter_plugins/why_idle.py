@@ -39,13 +39,14 @@ def idle_journal_pattern(whose: str) -> str:
 
 
 def idle_absent(first: Sequence[Mapping[str, Any]], host_plan: Mapping[str, Any], host: str) -> list[str]:
-    """Names of a host's workers that no miner lists, out of the answers to the first calls."""
+    """Names of a host's workers that no miner lists as one it reaches, out of the answers to the first calls."""
     listed = {
         entry["Info"]["Hostname"]
         for answer in first
         for each in answer.get("answers") or []
         if each["method"] == "WorkerStats"
         for entry in (each["result"] or {}).values()
+        if entry["Enabled"]
     }
     if not any(answer.get("reachable") for answer in first):
         return []

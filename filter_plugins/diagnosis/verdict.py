@@ -59,9 +59,11 @@ def _verdict(
         return Verdict(name, tasks, "out", [(f"its miner {key} does not answer: {says}", remedy)])
     entries = [worker for worker in miner.workers if worker.name == name]
     if not entries:
-        return Verdict(name, tasks, "out", [_unregistered(name, host, planned, key, evidence)])
+        return Verdict(name, tasks, "out", [_away(host, planned, key, evidence, listed=False)])
     # A worker that came back is listed twice for a while.
     entry = next((worker for worker in entries if worker.enabled), entries[0])
+    if not entry.enabled:
+        return Verdict(name, tasks, "out", [_away(host, planned, key, evidence, listed=True)])
     jobs = [job for owner in (entry.id, entry.name) for job in miner.jobs.get(owner, [])]
     reasons = list(_reasons(plan, host, planned, entry, miner))
     if jobs:
@@ -69,15 +71,15 @@ def _verdict(
     return Verdict(
         name,
         tasks,
-        "out" if not entry.enabled else "idle",
+        "idle",
         reasons or [_nothing_in_the_way(planned, miner, plan["settings"]["stack"])],
     )
 
 
-def _unregistered(name: str, host: str, planned: Mapping[str, Any], key: str, evidence: Host) -> tuple[str, str]:
-    """Why the miner does not list a worker of the plan."""
+def _away(host: str, planned: Mapping[str, Any], key: str, evidence: Host, listed: bool) -> tuple[str, str]:
+    """Why the miner does not list a worker of the plan, or lists it as one that it has lost."""
     unit = f"lotus-worker@{planned['name']}.service"
-    start = f"is not registered at {key}"
+    start = f"is registered at {key} and disabled" if listed else f"is not registered at {key}"
     if not evidence.reached:
         return f"{start}: its host {host} does not answer to ssh", "bring the host back; the worker starts by itself"
     state = evidence.units.get(unit, "not-found")
@@ -85,7 +87,7 @@ def _unregistered(name: str, host: str, planned: Mapping[str, Any], key: str, ev
         return f"{start}: {host} has no {unit}", f"run playbooks/workers.yml --limit {host}"
     token = evidence.tokens.get(planned["name"], "")
     cure = worker_cure(["401"] if "refused the token" in token else evidence.log.get(unit, []))
-    if token and "refused the token" not in token:
+    if state == "active" and token and "refused the token" not in token:
         return f"{start}: from {host} {token}", "look at the miner's address, and at the firewall between the two"
     if cure:
         return f"{start}: it {cure.says}", cure.do
@@ -93,6 +95,11 @@ def _unregistered(name: str, host: str, planned: Mapping[str, Any], key: str, ev
         return (
             f"{start}: {unit} is {state}",
             f"systemctl start {unit} on {host}, or run playbooks/workers.yml --limit {host}",
+        )
+    if listed:
+        return (
+            f"{start}, though {unit} runs: the miner does not reach it",
+            f"open port {planned['port']} of {host} towards {planned['miner']}; where it is open, restart {unit}",
         )
     return (
         f"{start}, though {unit} runs",
@@ -104,13 +111,6 @@ def _reasons(
     plan: Mapping[str, Any], host: str, planned: Mapping[str, Any], entry: Worker, miner: Miner
 ) -> Iterator[tuple[str, str]]:
     """All that keeps work from a registered worker, the most decisive first."""
-    unit = f"lotus-worker@{planned['name']}"
-    if not entry.enabled:
-        yield (
-            "is registered but disabled: the miner does not reach it",
-            f"open port {planned['port']} of {host} towards {planned['miner']}; where it is open, restart {unit}",
-        )
-        return
     wanted = set(planned["tasks"])
     missing = sorted(wanted - entry.tasks)
     if missing:

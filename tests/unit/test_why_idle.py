@@ -134,7 +134,8 @@ def half_drained(cluster: Cluster) -> None:
 
 
 def disabled(cluster: Cluster) -> None:
-    cluster.stats[IDS["pc1-a"]]["Enabled"] = False
+    worker = cluster.plan["hosts"]["pc1-a"]["workers"][0]
+    cluster.stats[IDS["pc1-a"]] = entry("pc1-a", worker) | {"Enabled": False}
 
 
 def gone(cluster: Cluster) -> None:
@@ -142,6 +143,16 @@ def gone(cluster: Cluster) -> None:
     cluster.hostvars["pc1-a"]["why_idle_units"]["stdout"] = (
         "Id=lotus-worker@pc1-0.service\nLoadState=loaded\nActiveState=inactive"
     )
+
+
+def lost(cluster: Cluster) -> None:
+    gone(cluster)
+    disabled(cluster)
+
+
+def lost_for_its_token(cluster: Cluster) -> None:
+    wrong_token_in_its_file(cluster)
+    disabled(cluster)
 
 
 def never_there(cluster: Cluster) -> None:
@@ -250,8 +261,14 @@ def miner_down(cluster: Cluster) -> None:
     [
         (drained, "IDLE pc1-a/pc1-0 (AP PC1): takes no task: it is drained", "drain_state=active"),
         (half_drained, "does not take PC1", "drain_state=active"),
-        (disabled, "OUT  pc1-a/pc1-0 (AP PC1): is registered but disabled", "open port 3456 of pc1-a towards seal"),
+        (
+            disabled,
+            "OUT  pc1-a/pc1-0 (AP PC1): is registered at seal/seal and disabled, though",
+            "open port 3456 of pc1-a towards seal",
+        ),
         (gone, "lotus-worker@pc1-0.service is inactive", "systemctl start lotus-worker@pc1-0.service"),
+        (lost, "and disabled: lotus-worker@pc1-0.service is inactive", "systemctl start lotus-worker@pc1-0.service"),
+        (lost_for_its_token, "and disabled: it has a wrong token", "playbooks/workers.yml"),
         (never_there, "pc1-a has no lotus-worker@pc1-0.service", "playbooks/workers.yml --limit pc1-a"),
         (no_ssh, "its host pc1-a does not answer to ssh", "bring the host back"),
         (other_name, "though lotus-worker@pc1-0.service runs", "another --name"),
@@ -329,6 +346,9 @@ def test_a_stranger_is_named() -> None:
 def test_only_tokens_of_absent_workers_are_tried() -> None:
     cluster = Cluster()
     del cluster.stats[IDS["pc1-a"]]
+    answers = [{"reachable": True, "answers": cluster.answer(idle_calls(None, cluster.plan["settings"]))}]
+    assert idle_absent(answers, cluster.plan["hosts"]["pc1-a"], "pc1-a") == ["pc1-0"]
+    disabled(cluster)
     answers = [{"reachable": True, "answers": cluster.answer(idle_calls(None, cluster.plan["settings"]))}]
     assert idle_absent(answers, cluster.plan["hosts"]["pc1-a"], "pc1-a") == ["pc1-0"]
     assert idle_absent(answers, cluster.plan["hosts"]["pc2-a"], "pc2-a") == []
