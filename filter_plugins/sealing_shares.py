@@ -89,11 +89,16 @@ def served_paths(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [path for path in host_plan.get("paths", []) if path["path"] in exports]
 
 
-def group_trees(host_plan: Mapping[str, Any], stack: str) -> list[str]:
-    """Return the directories that force_remote_worker wants in what a PC1 host exports."""
-    if stack != "force_remote_worker":
+def group_trees(host_plan: Mapping[str, Any], stack: str, scratch_path: str) -> list[dict[str, Any]]:
+    """Return what force_remote_worker wants in the tree that a PC1 host exports, as `directories` of module file_set.
+
+    The first entry refuses a scratch that is not mounted.
+    """
+    exports = [export["path"] for export in host_plan.get("exports", [])]
+    if stack != "force_remote_worker" or not exports:
         return []
-    return [f"{export['path']}/{name}" for export in host_plan.get("exports", []) for name in ("cache", "sealed")]
+    trees = [f"{path}/{name}" for path in exports for name in ("cache", "sealed")]
+    return [{"path": scratch_path, "mounted": True}, *({"path": path} for path in (*exports, *trees))]
 
 
 class FilterModule:

@@ -412,6 +412,9 @@ def test_a_mount_is_hard_and_rdma() -> None:
 def test_a_server_writes_what_lies_on_its_exports() -> None:
     plan = {"exports": [{"path": "/sealer"}], "paths": [{"path": "/sealer"}, {"path": "/mnt/store"}]}
     assert served_paths(plan) == [{"path": "/sealer"}]
-    assert group_trees(plan, "force_remote_worker") == ["/sealer/cache", "/sealer/sealed"]
-    assert group_trees(plan, "lotus") == []
+    assert group_trees(plan, "lotus", "/sealer") == []
+    tree = group_trees({"exports": [{"path": "/sealer/nfs/10.0.0.5"}]}, "force_remote_worker", "/sealer")
+    assert tree[0] == {"path": "/sealer", "mounted": True}
+    below = ["", "/cache", "/sealed"]
+    assert [entry["path"] for entry in tree[1:]] == [f"/sealer/nfs/10.0.0.5{name}" for name in below]
     assert set(FilterModule().filters()) >= {"mount_unit", "served_paths"}
