@@ -158,6 +158,28 @@ def test_removing_a_host_moves_no_other(document: dict[str, Any], which: int) ->
 
 
 @quick
+@given(fleets(), hardware, st.sampled_from(("new hardware", "new miner", "add and remove")))
+def test_no_edit_moves_a_host_to_another_miner_or_group(document: dict[str, Any], other: Any, what: str) -> None:
+    document["hosts"] |= {"seal2": {"roles": ["seal_miner"]}, "deal": {"roles": ["deal_miner"]}}
+    document["settings"] = {"deal_share": 0.3}
+    first = plan(document)
+    edited = copy.deepcopy({**document, "current": first})
+    if what == "new hardware":
+        edited["hosts"]["h00"]["hardware"] = other
+    elif what == "new miner":
+        edited["hosts"]["a-miner"] = {"roles": ["seal_miner"]}
+    else:
+        edited["hosts"]["h99"] = edited["hosts"].pop("h00")
+    second = plan(edited)
+    assert second["moves"] == []
+    before, after = groups_of(first), groups_of(second)
+    for name in before.keys() - {"h00"}:
+        assert after[name] == before[name]
+        assert second["groups"][after[name]]["miner"] == first["groups"][before[name]]["miner"]
+        assert second["hosts"][name]["workers"] == first["hosts"][name]["workers"]
+
+
+@quick
 @given(fleets())
 def test_planning_again_changes_nothing(document: dict[str, Any]) -> None:
     first = plan(document)
