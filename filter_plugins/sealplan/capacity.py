@@ -9,6 +9,7 @@ from typing import Any
 from sealplan.facts import Figures
 from sealplan.grouping import Group
 from sealplan.modes import Supply, c2_cost
+from sealplan.words import rate_text
 
 Owner = tuple[str, str]
 """Inventory host and role (seal or deal) of a sealing miner."""
@@ -22,11 +23,6 @@ class HostReport:
     workers: Mapping[str, int]
     bound_by: Mapping[str, str]
     left_out: tuple[str, ...]
-
-
-def sectors_text(per_day: float) -> str:
-    """Return a rate for people: "312" or "8.5" sectors per day."""
-    return f"{per_day:.0f}" if per_day >= 100 else f"{per_day:.1f}"
 
 
 def pc2_shares(supplies: Iterable[Supply]) -> dict[float, float]:
@@ -121,7 +117,7 @@ def balance(
             miner_rows[f"{owner[0]}/{owner[1]}"] = {"sectors_per_day": round(rate, 2), "c2_hosts": sorted(pool)}
             if rate < able * 0.999:
                 notes.append(
-                    f"C2 binds miner {owner[0]}: {sectors_text(rate)} sectors per day of {sectors_text(able)} "
+                    f"C2 binds miner {owner[0]}: {rate_text(rate)} sectors per day of {rate_text(able)} "
                     "that PC1 and PC2 could do"
                 )
         for group in own:

@@ -6,16 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealplan.cpulist import format_cpus, parse_cpus
-
-GIB = 1 << 30
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if number < 1000 or unit == "PB":
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return ""
+from sealplan.words import GIB, bytes_text, hosts_text, rate_text
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -43,8 +34,8 @@ def explain(plan: Mapping[str, Any]) -> str:
     settings, capacity = plan["settings"], plan["capacity"]
     lines.append(
         f"{settings['actor']} on {settings['network']}, {settings['sector_size']} sectors, stack {settings['stack']}: "
-        f"{capacity['sectors_per_day']:.0f} sectors per day, bound by {capacity['bottleneck'] or 'nothing'}; "
-        f"{_bytes(capacity['bytes_per_day_between_hosts'])} per day between hosts"
+        f"{rate_text(capacity['sectors_per_day'])} sectors per day, bound by {capacity['bottleneck'] or 'nothing'}; "
+        f"{bytes_text(capacity['bytes_per_day_between_hosts'])} per day between hosts"
     )
     lines.append("")
     if plan["groups"]:
@@ -52,12 +43,12 @@ def explain(plan: Mapping[str, Any]) -> str:
             [
                 name,
                 g["miner"] or "-",
-                ", ".join(g["hosts"]),
-                f"{row['pc1_sectors_per_day']:.0f}",
-                f"{row['pc2_sectors_per_day']:.0f}",
-                f"{row['sectors_per_day']:.0f}",
+                hosts_text(g["hosts"]),
+                rate_text(row["pc1_sectors_per_day"]),
+                rate_text(row["pc2_sectors_per_day"]),
+                rate_text(row["sectors_per_day"]),
                 row["bound_by"],
-                _bytes(row["bytes_per_day_between_hosts"]),
+                bytes_text(row["bytes_per_day_between_hosts"]),
             ]
             for name, g in sorted(plan["groups"].items())
             for row in [capacity["groups"][name]]
@@ -67,7 +58,7 @@ def explain(plan: Mapping[str, Any]) -> str:
         )
         lines.append("")
     shares = [
-        [host, export["path"], _names(export["clients"]) or "nobody", " and ".join(export["transports"]), networks]
+        [host, export["path"], hosts_text(export["clients"]) or "nobody", " and ".join(export["transports"]), networks]
         for host, slice_ in sorted(plan["hosts"].items())
         for export in slice_["exports"]
         for networks in [", ".join(export["networks"]) or "-"]
@@ -91,7 +82,7 @@ def explain(plan: Mapping[str, Any]) -> str:
     for host, slice_ in sorted(plan["hosts"].items()):
         if slice_["workers"]:
             alike.setdefault(tuple(_worker_rows(slice_["workers"])), []).append(host)
-    rows = [[_names(hosts) if i == 0 else "", *row] for key, hosts in alike.items() for i, row in enumerate(key)]
+    rows = [[hosts_text(hosts) if i == 0 else "", *row] for key, hosts in alike.items() for i, row in enumerate(key)]
     if rows:
         header = ["host", "worker", "miner", "tasks", "cpus", "node", "gpu", "memory each", "port", "why"]
         lines += [*_table(header, rows), ""]
@@ -102,12 +93,10 @@ def explain(plan: Mapping[str, Any]) -> str:
             key = (slice_["reserved_cpus"] or "-", slice_.get("idle_cpus") or "-", row.get("bound_by", "-"))
             limits.setdefault(key, []).append(host)
     if limits:
-        lines += _table(["host", "CPUs for the system", "idle", "limit"], [[_names(h), *k] for k, h in limits.items()])
+        lines += _table(
+            ["host", "CPUs for the system", "idle", "limit"], [[hosts_text(h), *k] for k, h in limits.items()]
+        )
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _names(hosts: Sequence[str]) -> str:
-    return ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
 
 
 def _worker_rows(workers: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -28,6 +28,7 @@ from sealplan.shares import add_shares, mounted_scratch_bytes, scratch_mount
 from sealplan.stacks import environment, lotus_flags, path_id, resources, sealing_path, settings_path, store_path
 from sealplan.switches import switch_plan
 from sealplan.topology import Machine, read_machine
+from sealplan.words import hosts_text
 
 SCHEMA: Final = "sealyard/plan/1"
 EXACT_LAYOUTS: Final = 300
@@ -122,10 +123,7 @@ def _warnings_by_text(profiles: Mapping[str, _Profile]) -> list[str]:
             hosts.setdefault(f"does no {' and no '.join(left_out)}: the fleet has plenty without it", []).append(name)
         for text in profiles[name].layout.warnings:
             hosts.setdefault(text, []).append(name)
-    return [
-        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}: {text}"
-        for text, names in hosts.items()
-    ]
+    return [f"{hosts_text(names)}: {text}" for text, names in hosts.items()]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

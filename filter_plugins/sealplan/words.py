@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 GIB: Final = 1 << 30
+LONGEST_NAMES: Final = 100
 
 
 def bytes_text(number: float) -> str:
@@ -46,6 +47,15 @@ def names_text(names: Iterable[str]) -> str:
     for run in runs:
         words.extend([f"{run[0][2]} … {run[-1][2]}"] if len(run) > 2 else [item[2] for item in run])
     return ", ".join(words)
+
+
+def hosts_text(names: Iterable[str]) -> str:
+    """As `names_text`, but never longer than a line: `node-a, node-b and 40 more`."""
+    every = sorted(names, key=natural)
+    text = names_text(every)
+    if len(text) <= LONGEST_NAMES:
+        return text
+    return f"{', '.join(every[:4])} and {len(every) - 4} more"
 
 
 def natural(name: str) -> list[tuple[int, str]]:
