@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from sealplan.diff import diff, text
+from sealplan.hardware import HardwareError, normalise
 from sealplan.html import render
 
 
@@ -26,12 +28,22 @@ def sealing_plan_page(plan: Mapping[str, Any], document: Mapping[str, Any]) -> s
     document = _plain(document)
     machines = document.get("machines") or {}
     hardware = {
-        name: machines.get(host["hardware"], {}) if isinstance(host["hardware"], str) else host["hardware"]
+        name: _machine(host["hardware"], machines)
         for name, host in (document.get("hosts") or {}).items()
         if host.get("hardware")
     }
     # Without the changes that plan.yml prints: once applied they are gone, and a second run would write the page again.
     return render(_plain(plan), hardware)
+
+
+def _machine(declared: Any, machines: Mapping[str, Any]) -> Any:
+    """The hardware itself, where the input only names it."""
+    if isinstance(declared, str):
+        return machines.get(declared, {})
+    if isinstance(declared, Mapping) and "topology" in declared:
+        with contextlib.suppress(HardwareError):  # the plan says what is wrong with it
+            return normalise(declared, topologies=machines)
+    return declared
 
 
 def sealing_plan_changes(plan: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:

@@ -295,6 +295,9 @@ class _Hardware:
                 return None, b""
             path = f"machines.{declared}"
             declared = self.machines[declared]
+        if isinstance(declared, Mapping) and set(declared) == {"topology"}:
+            named = declared["topology"]
+            declared = self.machines.get(named, declared) if isinstance(named, str) else declared
         if not isinstance(declared, Mapping):
             self.reader.bad(
                 path,

@@ -585,7 +585,7 @@ def _machines(env: simpy.Environment, plan: Mapping[str, Any], document: Mapping
         host = document["hosts"][name]
         declared = host.get("hardware")
         try:
-            hw = normalise(shared[declared] if isinstance(declared, str) else declared)
+            hw = normalise(shared[declared] if isinstance(declared, str) else declared, topologies=shared)
         except HardwareError:
             continue
         rates = [n.get("rate_bits_per_sec") or n.get("speed_bits_per_sec") or 0 for n in (*hw["rdma"], *hw["net"])]

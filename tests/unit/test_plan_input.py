@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sealing_plan_page import sealing_plan_page
 from sealplan import explain, plan
 from sealplan.inventory import plan_input
 
@@ -230,3 +231,13 @@ def test_kept_hardware_serves_hosts_that_declare_none(tmp_path: Path) -> None:
     assert document["hosts"]["pc1-3"]["hardware"] is None
     (error,) = [e for e in plan(document)["errors"] if e["path"] == "hosts.pc1-3.hardware"]
     assert "playbooks/hardware.yml" in error["remedy"]
+
+
+def test_hardware_that_was_read_and_hardware_that_was_kept_draw_the_same_page() -> None:
+    read = document(hardware=json.loads(TOPOLOGY.read_text("utf-8")))
+    kept = document(hardware={"topology": ".hardware/h"}) | {
+        "machines": {".hardware/h": read["hosts"]["h"]["hardware"]}
+    }
+    pages = [sealing_plan_page(plan(one), one) for one in (read, kept)]
+    assert pages[0] == pages[1]
+    assert "L3" in pages[0]
