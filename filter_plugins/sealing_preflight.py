@@ -26,6 +26,7 @@ from sealplan.inventory_variables import (
     role_options,
     shown,
 )
+from sealplan.pledging import TooMuch, pledge_pace
 
 ROLES_DIR = Path(__file__).resolve().parent.parent / "roles"
 CONFIGS = {
@@ -61,7 +62,21 @@ def sealing_preflight(
     unreadable = any(isinstance(value, Unreadable) for own in inventory.hostvars.values() for value in own.values())
     if plan is None and hosts and not unreadable:
         plan = sealing_plan(sealing_plan_input(groups, hostvars, inventory_dir, applied))
-    return check_inventory(inventory, plan, list(_config_problems(inventory)))
+    return check_inventory(inventory, plan, [*_config_problems(inventory), *_pledging_problems(inventory, plan)])
+
+
+def _pledging_problems(inventory: Inventory, plan: Mapping[str, Any] | None) -> Iterator[Problem]:
+    """A timer that would pledge faster than the plan seals."""
+    for host in inventory.hosts("seal_miner"):
+        mode = inventory.value(host, "sealing_pledging")
+        pace = [inventory.value(host, name, 0) for name in ("pledging_sectors", "pledging_interval_sec")]
+        readable = all(isinstance(number, int) for number in pace)
+        if mode not in ("batch", "smooth") or not readable or not plan or plan.get("errors"):
+            continue
+        try:
+            pledge_pace(plan, host, "seal", mode, *pace)
+        except TooMuch as error:
+            yield problem(host, error.variable, error.value, error.problem, error.remedy)
 
 
 def sealing_preflight_text(problems: Sequence[Problem]) -> str:

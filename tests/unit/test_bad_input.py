@@ -204,6 +204,39 @@ def mounts_of_pc2(*mounts: dict[str, Any]) -> Callable[[Inventory], None]:
 
 
 CASES = [
+    # --- pledging and the switch ---
+    Case(
+        "pledges faster than the plan seals",
+        "lab",
+        lambda i: i.hostvars["seal"].update(sealing_pledging="smooth", pledging_interval_sec=1),
+        "seal/pledging_interval_sec",
+        "is faster than the",
+        "pledging_interval_sec: ",
+    ),
+    Case(
+        "a batch of more sectors than PC1 slots",
+        "lab",
+        lambda i: i.hostvars["seal"].update(sealing_pledging="batch", pledging_sectors=100),
+        "seal/pledging_sectors",
+        "PC1 slots of the plan",
+        "at most",
+    ),
+    Case(
+        "pledging by a word",
+        "lab",
+        lambda i: i.hostvars["seal"].update(sealing_pledging="hourly"),
+        "seal/sealing_pledging",
+        "not one of manual, batch, smooth",
+        "manual",
+    ),
+    Case(
+        "more RDMA cards than switch ports",
+        "lab",
+        lambda i: (rdma_cards(i), [own.update(sealing_switch_ports=1) for own in i.hostvars.values()]),
+        "all/sealing_switch_ports",
+        "are the ports of switch",
+        "another switch",
+    ),
     # --- groups ---
     Case(
         "no winning miner",

@@ -70,10 +70,10 @@ def test_the_counter_is_that_of_the_miners_flags() -> None:
 @pytest.mark.parametrize(
     ("mode", "sectors", "interval", "says"),
     [
-        ("smooth", 0, 10, "Write at least 193 for 1 at a time"),
-        ("batch", 1000, 0, "PC1 slots. Write at most"),
-        ("batch", 4, 60, "Write at least 772 for 4 at a time"),
-        ("smooth", 4, 0, "Write batch, or leave it out"),
+        ("smooth", 0, 10, "pledging_interval_sec: 193 at least, for 1 at a time"),
+        ("batch", 1000, 0, "PC1 slots of the plan. Write pledging_sectors: "),
+        ("batch", 4, 60, "pledging_interval_sec: 772 at least, for 4 at a time"),
+        ("smooth", 4, 0, "sealing_pledging: batch, or leave it out"),
     ],
 )
 def test_a_pace_above_the_plans_is_refused(mode: str, sectors: int, interval: int, says: str) -> None:
@@ -82,7 +82,7 @@ def test_a_pace_above_the_plans_is_refused(mode: str, sectors: int, interval: in
 
 
 def test_a_miner_without_pc1_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="has no PC1 worker"):
+    with pytest.raises(AnsibleFilterError, match="which has no PC1 worker"):
         pledge_rule(golden("lab"), "deal", "deal", "smooth", 0, 0)
 
 
