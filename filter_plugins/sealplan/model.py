@@ -217,8 +217,8 @@ class _Reader:
             where = f"{path}.stores[{index}]"
             if (
                 not isinstance(store, Mapping)
-                or not store.get("name")
-                or not str(store.get("path", "")).startswith("/")
+                or not (isinstance(store.get("name"), str) and store["name"])
+                or not (isinstance(store.get("path"), str) and store["path"].startswith("/"))
             ):
                 self.bad(where, store, "needs a name and an absolute path", "{name: store, path: /mnt/store}")
             else:
