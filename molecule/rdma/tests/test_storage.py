@@ -108,9 +108,9 @@ def test_what_a_worker_writes_others_read(server: Host) -> None:
 
 def test_no_byte_is_lost_when_the_server_loses_its_power(server: Host) -> None:
     writer = on("pc1-1")
-    if not writer.file("/run/outage/done").exists:
+    if not writer.file("/var/lib/outage/done").exists:
         pytest.skip("no outage yet")
-    wanted = writer.file("/run/outage/sha256").content_string
+    wanted = writer.file("/var/lib/outage/sha256").content_string
     server.check_output("sync; echo 3 >/proc/sys/vm/drop_caches")
     for host in (server, on("pc2-1")):
         assert host.check_output("sha256sum /sealer/outage").split()[0] == wanted
