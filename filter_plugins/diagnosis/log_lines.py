@@ -52,6 +52,11 @@ REFUSALS = (
     Cure("Maybe it's offline", "does not answer the miner", "restart it, and open its port towards the miner"),
     Cure("plans offline", "is drained (IsPlanOffline)", "put it back with playbooks/drain.yml -e drain_state=active"),
     Cure(
+        "myscheduler.json allows none",
+        "is allowed none by its myscheduler.json",
+        "run playbooks/workers.yml, which writes the plan's limits",
+    ),
+    Cure(
         "disk constraints mode",
         "holds more than DiskHoldMax and takes nothing new",
         "let PC2 and finalize empty it; remove what failed sectors left behind",

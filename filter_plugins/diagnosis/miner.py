@@ -149,7 +149,10 @@ def _worker(ident: str, entry: Mapping[str, Any]) -> Worker:
     info = entry["Info"]
     if "TaskTypes" in entry:  # the fork: texts as its `sealing workers` prints them
         tasks = frozenset(str(entry["TaskTypes"]).split())
-        running, limits = _counts(entry, "Running"), _counts(entry, "Capacity")
+        keys = {"AP": "AddPieceMax", "PC1": "PreCommit1Max", "PC2": "PreCommit2Max", "C2": "Commit2Max"}
+        reported = {task: int(info["Resources"].get(key) or 0) for task, key in keys.items()}
+        # An official worker reports none, and the miner's externalWorker.json decides.
+        running, limits = _counts(entry, "Running"), _counts(entry, "Capacity") or reported
     else:
         tasks = frozenset(short(task) for task in entry.get("Tasks") or [])
         running, limits = {}, {}
@@ -162,7 +165,7 @@ def _worker(ident: str, entry: Mapping[str, Any]) -> Worker:
 def _counts(entry: Mapping[str, Any], heading: str) -> dict[str, int]:
     """Counts after a heading such as "Running: PC1(2) AP(1) | Preparing: …"."""
     part = re.search(rf"{heading}:([^|]*)", str(entry.get("Tasks") or ""))
-    return {task: int(count) for task, count in re.findall(r"(\w+)\((\d+)\)", part[1] if part else "")}
+    return {task: int(count) for task, count in re.findall(r"(\w+)\W{1,2}(\d+)", part[1] if part else "")}
 
 
 def _path(ident: str, infos: Mapping[str, Mapping[str, Any]], stats: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -215,6 +218,8 @@ def resource_refusals(worker: Worker, task: str, sector_size: str) -> list[str]:
     The rules are those of contract resources.json, scheduler_checks. The fork looks only at counts, so do we there.
     """
     if worker.limits:
+        if not worker.limits.get(task, 1):
+            return ["myscheduler.json allows none"]
         if worker.running.get(task, 0) >= worker.limits.get(task, 1):
             names = {"AP": "AddPiece", "PC1": "PreCommit1", "PC2": "PreCommit2", "C2": "Commit2"}
             return [f"not enough {names[task]} quota"]

@@ -111,6 +111,10 @@ def _reasons(
     plan: Mapping[str, Any], host: str, planned: Mapping[str, Any], entry: Worker, miner: Miner
 ) -> Iterator[tuple[str, str]]:
     """All that keeps work from a registered worker, the most decisive first."""
+    if (entry.raw["Info"].get("Resources") or {}).get("IsPlanOffline"):
+        cure = refusal("plans offline")
+        yield cure.says, cure.do
+        return
     wanted = set(planned["tasks"])
     missing = sorted(wanted - entry.tasks)
     if missing:

@@ -375,10 +375,17 @@ def test_stats_of_the_fork() -> None:
     lines = cluster.report()
     assert "is drained (IsPlanOffline)" in say(lines, "pc1-a/pc1-0")
     assert "IsPlanOffline" not in say(lines, OTHER)
+    resources = cluster.stats[IDS["pc1-a"]]["Info"]["Resources"]
+    cluster.journal = ""
+    resources["IsPlanOffline"] = True
+    assert "is drained (IsPlanOffline)" in say(cluster.report(), "pc1-a/pc1-0")
+    resources["IsPlanOffline"] = False
     cluster.journal = "trySchedMine SCHED 1 queued; 0 open windows"
     assert "gives out nothing at all" in say(cluster.report(), "pc1-a/pc1-0")
     cluster.stats[IDS["pc1-a"]]["Tasks"] = "Running: PC1(1) | Preparing:  | Capacity: PC1(1)"
     assert "is at PreCommit1Max for PC1" in say(cluster.report(), "pc1-a/pc1-0")
+    cluster.stats[IDS["pc1-a"]]["Tasks"] = "Running:  | Preparing:  | Capacity: AP(1) PC1(0)"
+    assert "is allowed none by its myscheduler.json for PC1" in say(cluster.report(), "pc1-a/pc1-0")
 
 
 def test_the_fork_is_not_asked_with_the_actor() -> None:
