@@ -28,7 +28,7 @@ address = open(repo + "/api").read().strip().split("/")
 version = "v0" if "miner-" in repo or "/worker/" in repo else "v1"
 request = urllib.request.Request(
     f"http://{address[2]}:{address[4]}/rpc/{version}",
-    json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Filecoin." + method, "params": params}).encode(),
+    json.dumps({"jsonrpc": "2.0", "id": 1, "method": method if "." in method else "Filecoin." + method, "params": params}).encode(),
     {"Authorization": "Bearer " + open(repo + "/token").read().strip(), "Content-Type": "application/json"})
 print(urllib.request.urlopen(request, timeout=20).read().decode())
 """
