@@ -112,11 +112,20 @@ def interrupt_settings(netdev: str, cpus: Sequence[int], proc: Path, sys_dir: Pa
             yield Setting(f"CPU of interrupt {number}", read(path), cpu, partial(write, path, cpu))
 
 
+def balancer_settings() -> Iterator[Setting]:
+    """irqbalance stopped: it would move the interrupts again within ten seconds."""
+    asked = subprocess.run(["systemctl", "is-active", "irqbalance"], capture_output=True, text=True, check=False)
+    found = "running" if asked.stdout.strip() == "active" else "stopped"
+    yield Setting("irqbalance", found, "stopped", partial(run, ["systemctl", "stop", "irqbalance"]))
+
+
 def settings(wanted: dict[str, Any], device: str) -> Iterator[Setting]:
     """Everything that FILE asks for."""
     yield from class_settings(device, wanted)
     if wanted["lossless"]:
         yield from lossless_settings(wanted["netdev"], wanted["dscp"], wanted["priority"])
+    if wanted["irq_cpus"]:
+        yield from balancer_settings()
     yield from interrupt_settings(wanted["netdev"], wanted["irq_cpus"], Path("/proc"))
 
 
