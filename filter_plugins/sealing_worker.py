@@ -404,8 +404,6 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     if not entry.get("Enabled"):
         return "registered but disabled: the miner cannot reach it, open its port towards the miner"
     resources = (entry.get("Info") or {}).get("Resources") or {}
-    if resources.get("IsPlanOffline"):
-        return "takes no task: IsPlanOffline is set, playbooks/drain.yml -e drain_state=active puts it back to work"
     wanted, has = set(worker["tasks"]), tasks_of(entry)
     if has == wanted:
         # Where the file is not read, the fork takes three AP, seven PC1, one PC2 and one C2 from every worker.
@@ -431,8 +429,11 @@ def task_switches(
     """Calls that drain a host's workers or give them back the plan's tasks: [{worker, method, task}].
 
     `answers` are the answers to WorkerStats of a loop over `worker_miners`; `state` is "drained" or "active". Only what
-    the miner does not list that way already is switched, and nothing the plan did not give the worker.
+    the miner does not list that way already is switched, and nothing the plan did not give the worker. Workers of the
+    fork are drained by their files.
     """
+    if any("myscheduler" in worker for worker in host_plan.get("workers", [])):
+        return []
     listed: dict[str, set[str]] = {}
     for answer in answers:
         for entry in (answer.get("result") or {}).values():
@@ -448,6 +449,24 @@ def task_switches(
                 method = "TaskDisable" if takes else "TaskEnable"
                 switches.append({"worker": short, "method": method, "task": TASK_TYPES[task]})
     return switches
+
+
+def drain_files(host_plan: Mapping[str, Any], state: str, user: str, group: str) -> list[dict[str, Any]]:
+    """myscheduler.json of each worker with IsPlanOffline as `state` wants it, as the option `files` of module file_set.
+
+    Everything else in a file stays; [] on a stack without such files.
+    """
+    return [
+        {
+            "path": myscheduler_path(worker, host_plan.get("paths", [])),
+            "content": json.dumps(worker["myscheduler"] | {"IsPlanOffline": state == "drained"}, indent=2) + "\n",
+            "json_set": ["IsPlanOffline"],
+            "owner": user,
+            "group": group,
+        }
+        for worker in host_plan.get("workers", [])
+        if "myscheduler" in worker
+    ]
 
 
 def running_jobs(
@@ -476,6 +495,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "api_infos": api_infos,
+            "drain_files": drain_files,
             "expected_workers": expected_workers,
             "registration_problems": registration_problems,
             "myscheduler_path": myscheduler_path,

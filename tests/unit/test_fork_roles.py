@@ -18,7 +18,7 @@ from lotus_miner import (
     silent_with_repo,
 )
 from sealing_verify import miner_units
-from sealing_worker import tasks_of, worker_files, worker_problems
+from sealing_worker import drain_files, task_switches, tasks_of, worker_files, worker_problems
 from unit_log import matching
 
 SEAL = ["--window-post=false", "--winning-post=false", "--p2p=true", "--sctype=get", "--sclisten=10.0.0.2:1357"]
@@ -217,7 +217,8 @@ def test_a_worker_on_fallback_values_is_told() -> None:
     entry["Info"] = {"Hostname": "pc1-a/pc1-0", "Resources": resources | {"Commit2Max": 1}}
     assert "Commit2Max 1" in worker_problems({"x": entry}, HOST_PLAN, "pc1-a", ["pc1-0"])[0]
     entry["Info"] = {"Hostname": "pc1-a/pc1-0", "Resources": resources | {"IsPlanOffline": True}}
-    assert "IsPlanOffline" in worker_problems({"x": entry}, HOST_PLAN, "pc1-a", ["pc1-0"])[0]
+    # Drained by its operator, which is no fault: playbooks/why_idle.yml tells it.
+    assert worker_problems({"x": entry}, HOST_PLAN, "pc1-a", ["pc1-0"]) == []
 
 
 def _entry(content: dict[str, Any]) -> Entry:
@@ -232,3 +233,15 @@ def test_a_file_is_the_plans_but_for_what_it_keeps() -> None:
     assert wanted_text(wanted, text) == text
     broken = wanted_text(wanted, "{")
     assert broken is not None and json.loads(broken)["PreCommit1Max"] == 2
+
+
+def test_a_drain_writes_one_key_and_no_switch() -> None:
+    (file,) = drain_files(HOST_PLAN, "drained", "filecoin", "filecoin")
+    assert file["path"] == "/sealer/pc1-0/myscheduler.json" and file["json_set"] == ["IsPlanOffline"]
+    assert json.loads(file["content"])["IsPlanOffline"] is True
+    assert json.loads(drain_files(HOST_PLAN, "active", "u", "g")[0]["content"])["IsPlanOffline"] is False
+    answers = [
+        {"result": {"x": {"Enabled": True, "TaskTypes": "AP PC1", "Tasks": "", "Info": {"Hostname": "pc1-a/pc1-0"}}}}
+    ]
+    assert task_switches(answers, HOST_PLAN, "pc1-a", "drained") == []
+    assert drain_files({"workers": [{"name": "pc1-0"}]}, "drained", "u", "g") == []
