@@ -85,29 +85,42 @@ def c2_cost(supply: Supply) -> float:
     return round(supply.both_c2 / supply.both_pc2, 6) if supply.both_pc2 > 1e-6 else 0.0
 
 
-def sealed(pc1: float, pc2: float, c2: float, both: Iterable[tuple[float, float]], stages: frozenset[str]) -> float:
-    """Return the sectors per day that pass all `stages`.
+Total = tuple[float, ...]
+"""What hosts bring together: PC1, PC2 and C2 per day, and PC2 of those that do both, one for each cost in C2."""
 
-    `both`: cost in C2 and PC2 per day of workers that do either, cheapest first: those do PC2 while it is what lacks.
+
+def sealed(total: Total, costs: Sequence[float], stages: frozenset[str]) -> float:
+    """Return the sectors per day of a total that pass all `stages`.
+
+    `costs` rise: workers that do both do PC2 while it is what lacks, first those that give up the least C2 for it.
     """
-    if "PC2" not in stages or "C2" not in stages:
-        flexible = list(both)
-        pc2 += sum(per_day for _, per_day in flexible)
-        c2 += sum(cost * per_day for cost, per_day in flexible)
-    else:
-        flexible = [(cost, per_day) for cost, per_day in both if per_day > 1e-6]
-        c2 += sum(cost * per_day for cost, per_day in flexible)
-        for cost, per_day in flexible:
-            part = min(per_day, max(0.0, (c2 - pc2) / (1 + cost)))
-            pc2 += part
-            c2 -= cost * part
-    bounds = {"PC1": pc1, "PC2": pc2, "C2": c2}
-    return min((bounds[stage] for stage in stages), default=0.0)
+    pc1, pc2, c2, *both = total
+    if both:
+        for cost, per_day in zip(costs, both, strict=True):
+            c2 += cost * per_day
+        if "PC2" not in stages or "C2" not in stages:
+            pc2 += sum(both)
+        else:
+            for cost, per_day in zip(costs, both, strict=True):
+                part = (c2 - pc2) / (1 + cost)
+                if part < per_day:
+                    if part > 0:
+                        pc2 += part
+                        c2 -= cost * part
+                    break
+                pc2 += per_day
+                c2 -= cost * per_day
+    least = pc1 if "PC1" in stages else math.inf
+    if "PC2" in stages and pc2 < least:
+        least = pc2
+    if "C2" in stages and c2 < least:
+        least = c2
+    return least if stages else 0.0
 
 
 def throughput(supply: Supply, stages: frozenset[str]) -> float:
     """Return the sectors per day that pass all `stages`; workers doing both split their day where it helps most."""
-    return sealed(supply.pc1, supply.pc2, supply.c2, [(c2_cost(supply), supply.both_pc2)], stages)
+    return sealed((supply.pc1, supply.pc2, supply.c2, supply.both_pc2), (c2_cost(supply),), stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,10 +336,6 @@ class Kind:
     fixed: Mapping[Mode, int]
 
 
-Total = tuple[float, ...]
-"""What hosts bring together: PC1, PC2 and C2 per day, and PC2 of those that do both, by their cost in C2."""
-
-
 class Fleet:
     """The kinds of hosts with what each split adds to a total."""
 
@@ -359,7 +368,7 @@ class Fleet:
 
     def sealed(self, total: Total) -> float:
         """Return the sectors per day of a total."""
-        return sealed(total[0], total[1], total[2], zip(self.costs, total[3:], strict=True), self.stages)
+        return sealed(total, self.costs, self.stages)
 
 
 def choose(kinds: Sequence[Kind], stages: frozenset[str]) -> list[list[int]]:
@@ -558,4 +567,4 @@ def _improve(fleet: Fleet, counts: list[list[int]]) -> None:
         best, number, old, new = step
         counts[number][old] -= 1
         counts[number][new] += 1
-        total = fleet.total(counts)
+        total = fleet.moved(total, number, old, new)

@@ -110,6 +110,7 @@ def judge_pc1(
     `cpus` as an affinity mask only (CPUAffinity=, taskset).
     """
     errors: list[Error] = []
+    by_number = {cpu["cpu"]: cpu for cpu in topology["cpus"]}
     owner = {cpu: w["name"] for w in workers for cpu in parse_cpus(w["cpus"])}
     taken: dict[int, str] = {}
     for worker in workers:
@@ -117,7 +118,8 @@ def judge_pc1(
             continue
         path = f"hosts.{host}.workers.{worker['name']}"
         cpus = parse_cpus(worker["cpus"])
-        seen = sdr_core_units(topology, cpus if cgroup_cpuset else None, cpus, worker["producers"])
+        own = {"cpus": [by_number[cpu] for cpu in cpus if cpu in by_number]}
+        seen = sdr_core_units(own if cgroup_cpuset else topology, None, cpus, worker["producers"])
         at_once = worker["concurrency"]["PC1"]
         if seen.panics:
             errors.append(
