@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from lab import binaries, image, report, sealing, settings, suite
+from lab import binaries, image, report, sealing, settings, suite, vm, vm_image
 from lab.__main__ import _own_options
 from lab.shell import LabError
 
@@ -203,3 +204,45 @@ def test_a_run_of_pytest_without_a_report_is_a_failure(tmp_path: Path) -> None:
     report_file = tmp_path / "report.xml"
     report_file.write_text('<testsuites><testsuite tests="5" failures="1" errors="1" skipped="1"/></testsuites>')
     assert str(suite._count(report_file, 1)) == "2 passed, 2 failed, 1 skipped"
+
+
+def test_a_machine_with_two_nodes_gives_each_its_half() -> None:
+    options = " ".join(vm._cpus(vm.machine("pc1-1")))
+    assert "-smp 8,sockets=2,cores=4" in options
+    assert "node,nodeid=0,cpus=0-3,memdev=memory0" in options
+    assert "node,nodeid=1,cpus=4-7,memdev=memory1" in options
+
+
+def test_an_unknown_machine_is_told_with_those_there_are() -> None:
+    with pytest.raises(LabError, match="storage-1, pc1-1, pc2-1"):
+        vm.machine("pc1-2")
+
+
+def test_every_machine_has_hardware_addresses_of_its_own() -> None:
+    addresses = {vm_image.mac(net, one.number) for net in (0, 1) for one in vm.MACHINES}
+    assert len(addresses) == 2 * len(vm.MACHINES)
+
+
+def test_the_machines_inventory_is_there_before_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vm, "FOLDER", tmp_path / "rdma")
+    ssh = (vm.write_inventory() / "ssh.yml").read_text()
+    assert all(one.name in ssh for one in vm.MACHINES)
+    (tmp_path / "rdma/ports.json").write_text(json.dumps({"pc1-1": 40022}))
+    vm.write_inventory()
+    assert "ansible_port: 40022" in (tmp_path / "rdma/inventory/ssh.yml").read_text()
+
+
+def test_a_dead_machine_s_number_is_not_taken_for_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `down` would kill whoever got the number since."""
+    monkeypatch.setattr(vm, "FOLDER", tmp_path)
+    one = vm.machine("pc1-1")
+    one.folder.mkdir()
+    (one.folder / "pid").write_text(f"{os.getpid()}\n")
+    assert vm._pid(one) is None
+
+
+def test_kvm_that_cannot_be_opened_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert not vm._kvm_boots(vm_image.Image(Path("disk"), Path("kernel"), Path("initrd")))
