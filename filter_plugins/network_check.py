@@ -65,7 +65,7 @@ def due_rounds(
 
     def known(one: str, other: str) -> bool:
         kept = (records.get(one) or {}).get("links", {}).get(other) or {}
-        return not again and kept.get("key") == pair_key(keys[one], keys[other])
+        return not again and not kept.get("trouble") and kept.get("key") == pair_key(keys[one], keys[other])
 
     due = [
         [[one, other] for one, other in pairs if not known(one, other)]
@@ -261,8 +261,12 @@ def due_mounts(
         for mount in host_plan.get("mounts", [])
         if mount.get("scratch")
         for profile in wanted
-        if again or (kept.get(f"{mount['path']} {profile}") or {}).get("key") != key
+        if again or _unmeasured(kept.get(f"{mount['path']} {profile}") or {}, key)
     ]
+
+
+def _unmeasured(kept: Mapping[str, Any], key: str) -> bool:
+    return kept.get("key") != key or not kept.get("bytes_per_sec")
 
 
 def check_table(records: Mapping[str, Mapping[str, Any]], identities: Mapping[str, Mapping[str, Any]]) -> list[str]:

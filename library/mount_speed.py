@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +17,13 @@ module: mount_speed
 short_description: Measure a mount with the access pattern of a sealing task
 description:
   - PC1 writes one large file in order and makes it durable. PC2 reads such a file by several threads, past its own page
-    cache; the server may still have part of it in memory. The file is removed.
+    cache; the server may still have part of it in memory. The file is removed. Both run as the owner of the directory.
   - In check mode nothing is written.
 options:
   path: {type: path, required: true, description: Mount point.}
   profile: {type: str, choices: [pc1_write, pc2_read], required: true, description: Whose access.}
   bytes: {type: int, required: true, description: Size of the file.}
   duration_sec: {type: int, default: 30, description: Longest reading.}
-  user: {type: str, default: filecoin, description: User that owns the sectors there.}
 author: [Sealyard]
 """
 
@@ -66,13 +64,10 @@ def measured(document: Mapping[str, Any], profile: str) -> tuple[int, float]:
     return rate, float(percentiles.get("99.000000", 0)) / 1000
 
 
-def as_user(name: str) -> dict[str, Any]:
-    """Options of subprocess that run a program as a user, none where there is no such user."""
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        return {}
-    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+def owner_of(path: str) -> dict[str, Any]:
+    """Options of subprocess that run a program as the owner of a directory: over NFS root may not write there."""
+    status = Path(path).stat()
+    return {"user": status.st_uid, "group": status.st_gid, "extra_groups": []}
 
 
 def run(line: list[str], who: Mapping[str, Any], timeout_sec: int) -> str:
@@ -92,7 +87,6 @@ def main() -> None:
             "profile": {"type": "str", "choices": ["pc1_write", "pc2_read"], "required": True},
             "bytes": {"type": "int", "required": True},
             "duration_sec": {"type": "int", "default": 30},
-            "user": {"type": "str", "default": "filecoin"},
         },
         supports_check_mode=True,
     )
@@ -106,7 +100,7 @@ def main() -> None:
         module.fail_json(
             msg=f"{given['path']} has no room for two files of {given['bytes']} bytes: network_check_file_bytes"
         )
-    who = as_user(given["user"])
+    who = owner_of(given["path"])
     folder = Path(given["path"]) / FOLDER
     file = str(folder / f"{os.uname().nodename}-{given['profile']}")
     timeout_sec = 900 + given["bytes"] // (50 << 20)

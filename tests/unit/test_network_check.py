@@ -150,6 +150,11 @@ def test_only_what_changed_is_measured_again() -> None:
     assert again["c"]["problems"] == bad["c"]["problems"] != []
 
 
+def test_what_could_not_be_measured_is_tried_again() -> None:
+    failed = records({frozenset("ab"): {"msg": "no answer"}})
+    assert due_rounds(CARDS, failed, False) == [[["a", "b"]]]
+
+
 def test_a_host_alone_has_no_link() -> None:
     assert due_rounds({"a": card()}, {}, False) == []
     assert partner([["b", "c"]], "a") == {}
@@ -159,7 +164,7 @@ def test_profiles_follow_the_tasks_of_the_host() -> None:
     mount = {"path": "/sealer", "scratch": True}
     plan = {"mounts": [mount, {"path": "/mnt/store", "scratch": False}], "workers": [{"tasks": ["AP", "PC1"]}]}
     assert due_mounts(plan, card(), {}, False) == [{"path": "/sealer", "profile": "pc1_write"}]
-    kept = {"mounts": {"/sealer pc1_write": {"key": identity_key(card())}}}
+    kept = {"mounts": {"/sealer pc1_write": {"key": identity_key(card()), "bytes_per_sec": 1}}}
     assert due_mounts(plan, card(), kept, False) == []
     assert due_mounts(plan, card(mounts={"/sealer": "nfs4 rw,proto=tcp"}), kept, False) != []
     assert due_mounts({"mounts": [mount], "workers": [{"tasks": ["PC2"]}]}, card(), {}, False) == [
@@ -226,6 +231,8 @@ def test_a_program_is_tried_again_until_the_other_side_listens(tmp_path: Any, mo
     monkeypatch.setattr(network_probe, "RETRY_SEC", 0.01)
     script = f"test -e {tmp_path}/2 && exit 0; test -e {tmp_path}/1 && touch {tmp_path}/2; touch {tmp_path}/1; exit 1"
     assert network_probe.run_programs({"x": ["sh", "-c", script]}, 20, True)["x"][0]
+    nothing = network_probe.run_programs({"ib_write_bw": ["true"]}, 1, True)
+    assert not nothing["ib_write_bw"][0]
     results = network_probe.run_programs({"x": ["false"], "y": ["true"]}, 20, False)
     assert results == {"x": (False, "")}
     assert "cannot be run" in network_probe.run_programs({"x": ["/nonexistent"]}, 1, True)["x"][1]
