@@ -316,6 +316,8 @@ def main(arguments: list[str]) -> int:
             os.execvp("ssh", ssh_command(machine(name), *command))
         case ["reset", name]:
             monitor(machine(name), "system_reset")
+            # Who asked over a connection of before would wait for an answer that never comes.
+            (FOLDER / "control" / name).unlink(missing_ok=True)
         case ["link", name, "on" | "off" as state]:
             monitor(machine(name), "set_link", name="lan0", up=state == "on")
         case _:
