@@ -146,13 +146,14 @@ def deal_share_without_deal_miner(inventory: Inventory) -> None:
     inventory.groups.pop("deal_miner")
 
 
-def shared(inventory: Inventory, mount: dict[str, Any] | None = None, **pc1: Any) -> None:
-    """Let pc2-a mount pc1-a's scratch over RDMA, with a mistake in `mount` or in pc1-a's variables."""
+def shared(inventory: Inventory, mount: dict[str, Any] | None = None, **pc1: Any) -> dict[str, dict[str, Any]]:
+    """Let pc2-a mount pc1-a's scratch, with a mistake in `mount` or in pc1-a's variables; the variables of all hosts."""
     inventory.hostvars["pc1-a"].update(
         {"sealing_rdma_address": "10.232.0.21/24", "sealing_exports": [{"path": "/sealer"}], **pc1}
     )
     mounts = [{"server": "pc1-a", "path": "/sealer", **(mount or {})}]
     inventory.hostvars["pc2-a"].update(sealing_rdma_address="10.232.0.31/24", sealing_mounts=mounts)
+    return inventory.hostvars
 
 
 CARDS = {
@@ -875,7 +876,7 @@ CASES = [
     Case(
         "export of what another host exports",
         "lab",
-        lambda i: (shared(i), i.hostvars["pc2-a"].update(sealing_exports=[{"path": "/sealer"}])),
+        lambda i: shared(i)["pc2-a"].update(sealing_exports=[{"path": "/sealer"}]),
         "pc2-a/sealing_exports[0].path",
         "is itself mounted from pc1-a",
         "export it on pc1-a alone",
@@ -947,7 +948,7 @@ CASES = [
     Case(
         "export to no RDMA address",
         "lab",
-        lambda i: (shared(i), i.hostvars["pc1-a"].pop("sealing_rdma_address")),
+        lambda i: shared(i)["pc1-a"].pop("sealing_rdma_address"),
         "pc1-a/sealing_rdma_address",
         "/sealer of this host is mounted over RDMA by pc2-a",
         "10.40.0.21/24",
@@ -955,7 +956,7 @@ CASES = [
     Case(
         "mount from no RDMA address",
         "lab",
-        lambda i: (shared(i), i.hostvars["pc2-a"].pop("sealing_rdma_address")),
+        lambda i: shared(i)["pc2-a"].pop("sealing_rdma_address"),
         "pc2-a/sealing_rdma_address",
         "mounts /sealer of pc1-a over RDMA",
         "10.40.0.21/24",
