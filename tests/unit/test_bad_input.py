@@ -147,7 +147,7 @@ def deal_share_without_deal_miner(inventory: Inventory) -> None:
 
 
 def shared(inventory: Inventory, mount: dict[str, Any] | None = None, **pc1: Any) -> dict[str, dict[str, Any]]:
-    """Let pc2-a mount pc1-a's scratch, with a mistake in `mount` or in pc1-a's variables; the variables of all hosts."""
+    """Let pc2-a mount pc1-a's scratch, with a mistake in `mount` or in pc1-a's variables; all variables."""
     inventory.hostvars["pc1-a"].update(
         {"sealing_rdma_address": "10.232.0.21/24", "sealing_exports": [{"path": "/sealer"}], **pc1}
     )
