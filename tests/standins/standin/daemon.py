@@ -34,7 +34,6 @@ from .common import (
 )
 from .config import Config, check_environment
 from .net import (
-    PERMISSIONS,
     HttpServer,
     Method,
     Request,
@@ -486,8 +485,8 @@ class Daemon:
         add("read", "Session", lambda: self.session)
         self.rpc.v0["Filecoin.Version"] = Method("read", lambda: dict(self._version(), APIVersion=CURRENT.full_v0))
         add("read", "StartTime", lambda: rfc3339(self.started))
-        add("read", "AuthVerify", self._auth_verify)
-        add("admin", "AuthNew", self._auth_new)
+        add("read", "AuthVerify", self.repo.auth_verify)
+        add("admin", "AuthNew", self.repo.auth_new)
         add("admin", "Shutdown", self.stop.set)
         add("read", "ID", self.repo.peer_id)
         add("read", "NetAddrsListen", lambda: {"ID": self.repo.peer_id(), "Addrs": self._listen()})
@@ -572,17 +571,6 @@ class Daemon:
 
     def _version(self) -> Json:
         return {"Version": NODE_VERSION, "APIVersion": CURRENT.full_v1, "BlockDelay": max(1, round(block_delay_sec()))}
-
-    def _auth_verify(self, token: str) -> list[str]:
-        allow = self.repo.verify(token)
-        if allow is None:
-            raise CommandError("JWT Verification failed: jwt: verification failed")
-        return allow
-
-    def _auth_new(self, permissions: list[str]) -> str:
-        import base64
-
-        return base64.b64encode(self.repo.new_token([p for p in permissions if p in PERMISSIONS]).encode()).decode()
 
     def _sync_state(self) -> Json:
         head = tipset(self.chain.head)

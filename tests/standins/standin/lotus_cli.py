@@ -84,20 +84,25 @@ def auth(call: Call, api: RpcClient, variable: str, info: ApiInfo) -> None:
     out(f"{variable}={base64.b64decode(token).decode()}:{info.address}")
 
 
-def run(call: Call) -> None:
-    name = call.command
-    if name in ("config default", "config updated"):
-        print_config("daemon")
-        return
-    if name == "wait-api":
-        wait_api(call, lambda: client(call))
-        return
-    if name == "fetch-params":
+def answered(call: Call, role: str, connect: Callable[[], RpcClient]) -> bool:
+    """Run a command that `lotus` and `lotus-miner` have alike and that needs no API at its start; False for others."""
+    if call.command in ("config default", "config updated"):
+        print_config(role)
+    elif call.command == "wait-api":
+        wait_api(call, connect)
+    elif call.command == "fetch-params":
         fetch_params(call)
+    else:
+        return False
+    return True
+
+
+def run(call: Call) -> None:
+    if answered(call, "daemon", lambda: client(call)):
         return
-    command = COMMANDS.get(name)
+    command = COMMANDS.get(call.command)
     if command is None:
-        raise CommandError(f"{name}: not part of the stand-in")
+        raise CommandError(f"{call.command}: not part of the stand-in")
     command(call, client(call))
 
 

@@ -558,8 +558,8 @@ class Miner:
         )
         add("read", "Session", lambda: self.session)
         add("read", "StartTime", lambda: rfc3339(self.started))
-        add("read", "AuthVerify", self._auth_verify)
-        add("admin", "AuthNew", self._auth_new)
+        add("read", "AuthVerify", self.repo.auth_verify)
+        add("admin", "AuthNew", self.repo.auth_new)
         add("admin", "Shutdown", self.stop.set)
         add("write", "LogList", lambda: ["advmgr", "main", "miner", "sectors", "stores", "wdpost"])
         add("write", "LogSetLevel", set_log_level)
@@ -649,17 +649,6 @@ class Miner:
         if self.stop.is_set():
             raise CommandError("shutting down")
         return self.session
-
-    def _auth_verify(self, token: str) -> list[str]:
-        allow = self.repo.verify(token)
-        if allow is None:
-            raise CommandError("JWT Verification failed: jwt: verification failed")
-        return allow
-
-    def _auth_new(self, permissions: list[str]) -> str:
-        import base64
-
-        return base64.b64encode(self.repo.new_token([p for p in permissions if p in PERMISSIONS]).encode()).decode()
 
     def _assigner(self) -> Json:
         state = self.sealing.assigner()

@@ -21,7 +21,7 @@ from .common import (
     table,
     write_json,
 )
-from .lotus_cli import auth, fetch_params, fil, fullnode_info, print_config, wait_api
+from .lotus_cli import answered, auth, fil, fullnode_info
 from .net import ApiInfo, RpcClient
 from .paths import new_metadata
 from .repo import Repo
@@ -43,19 +43,11 @@ def node(call: Call) -> RpcClient:
 
 
 def run(call: Call) -> None:
-    name = call.command
-    if name in ("config default", "config updated"):
-        print_config("miner")
+    if answered(call, "miner", lambda: miner(call)):
         return
-    if name == "wait-api":
-        wait_api(call, lambda: miner(call))
-        return
-    if name == "fetch-params":
-        fetch_params(call)
-        return
-    command = COMMANDS.get(name)
+    command = COMMANDS.get(call.command)
     if command is None:
-        raise CommandError(f"{name}: not part of the stand-in")
+        raise CommandError(f"{call.command}: not part of the stand-in")
     command(call)
 
 

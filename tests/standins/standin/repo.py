@@ -161,6 +161,17 @@ class Repo:
             return None
         return [str(p) for p in allow]
 
+    def auth_verify(self, token: str) -> list[str]:
+        """As AuthVerify answers."""
+        allow = self.verify(token)
+        if allow is None:
+            raise CommandError("JWT Verification failed: jwt: verification failed")
+        return allow
+
+    def auth_new(self, permissions: list[str]) -> str:
+        """As AuthNew answers."""
+        return base64.b64encode(self.new_token([p for p in permissions if p in PERMISSIONS]).encode()).decode()
+
     def write_token(self, token: str) -> None:
         fd = os.open(self.at("token"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w") as stream:
