@@ -14,6 +14,7 @@ SHORT = {
     "seal/v0/commit/1": "C1",
     "seal/v0/commit/2": "C2",
     "seal/v0/finalize": "FIN",
+    "seal/v0/finalizeunsealed": "FUS",
     "seal/v0/fetch": "GET",
 }
 """Task types of the API and their short names (contract resources.json, tasks.*.task_type)."""
