@@ -86,7 +86,7 @@ def assigned(miners: Miners, line: Line) -> set[tuple[str, str | None]]:
     lines = [row for row in miners.seal.log.splitlines() if "SCHED ASSIGNED" in row]
     given = [json.loads(row[row.index("{") :]) for row in lines]
     names = {ident: stats["Info"]["Hostname"] for ident, stats in miners.seal.rpc.call("WorkerStats").items()}
-    return {(one["task"], names.get(one["worker"])) for one in given if one["sector"] == line.sector}
+    return {(one["task"], names.get(one["worker"])) for one in given if one["sector"] == str(line.sector)}
 
 
 def test_the_schedulers_log_tells_who_got_which_task(miners: Miners, line: Line) -> None:

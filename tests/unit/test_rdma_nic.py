@@ -118,6 +118,27 @@ def test_lossless_settings(command: tuple[str, ...], answer: str, word: str, mon
     assert word in told
 
 
+@pytest.mark.parametrize(("frame", "active", "fits"), [(9000, 1024, 4096), (1500, 1024, 1024), (2200, 4096, 2048)])
+def test_a_soft_device_with_the_mtu_of_before_looks_again(
+    frame: int, active: int, fits: int, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made in the moment in which its interface got its MTU, it would stay at 1024 bytes until the next boot."""
+    device = tree / "sys/class/infiniband/rxe_enp129s0"
+    device.mkdir(parents=True)
+    (tree / "sys/class/net/enp129s0/mtu").write_text(f"{frame}\n")
+    monkeypatch.setattr(script, "run", lambda command: f"\t\t\tactive_mtu:\t\t{active} (3)\n")
+    written: list[str] = []
+    monkeypatch.setattr(script, "write", lambda path, text: written.append(text))
+    lines = [f"RDMA MTU: {active} becomes {fits}"] if active < fits else []
+
+    said = script.bring(script.payload_settings("enp129s0", device.name, tree / "sys"), check=False)
+    assert len(said["impossible"]) == len(lines) and not written
+    (device / "parent").write_text("enp129s0\n")
+    said = script.bring(script.payload_settings("enp129s0", device.name, tree / "sys"), check=False)
+    assert said == {"changed": lines, "impossible": []}
+    assert written == ([str(frame - 1), str(frame)] if lines else [])
+
+
 def test_the_script_says_that_there_is_no_device(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"netdev": "no-such-card"}))
     run = subprocess.run(

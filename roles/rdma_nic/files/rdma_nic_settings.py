@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Settings of one RDMA card that a reboot or a driver reload forgets: RoCE v2, its class of service, lossless
-priority, CPUs of interrupts.
+"""Settings of one RDMA card that a reboot or a driver reload forgets: RoCE v2, its class of service, its MTU,
+lossless priority, CPUs of interrupts.
 
 `rdma_nic_settings.py FILE [--check]` applies what FILE says, only where it differs, and prints one JSON object:
 {"changed": [WORDS], "impossible": [WORDS]}. Standard library only; run by rdma-nic@.service at every appearance of the
@@ -10,6 +10,7 @@ card, and by Ansible.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ from typing import Any
 
 SYS = Path("/sys")
 DEVICE_LIMIT_SEC = 30
+# Bytes of RDMA headers that a frame carries at most beside its payload.
+HEADERS_BYTES = 108
+PAYLOADS_BYTES = (4096, 2048, 1024, 512, 256)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,27 @@ def write(path: Path, text: str) -> None:
     path.write_text(f"{text}\n")
 
 
+def payload_settings(netdev: str, device: str, sys_dir: Path = SYS) -> Iterator[Setting]:
+    """The RDMA MTU, as large as the interface's lets it be.
+
+    A soft device that is made in the moment in which the interface gets its MTU keeps the one of before: only a
+    change of the interface's MTU makes it look again.
+    """
+    path = sys_dir / "class/net" / netdev / "mtu"
+    frame_bytes = int(read(path))
+    active = re.search(r"active_mtu:\s*(\d+)", run(["ibv_devinfo", "-d", device]))
+    fits = max(size for size in PAYLOADS_BYTES if size == PAYLOADS_BYTES[-1] or size + HEADERS_BYTES <= frame_bytes)
+    found = int(active.group(1)) if active else 0
+
+    def look_again() -> None:
+        if not (sys_dir / "class/infiniband" / device / "parent").exists():
+            raise OSError(f"the RDMA MTU of {device} is {found} where the MTU {frame_bytes} of {netdev} allows {fits}")
+        write(path, str(frame_bytes - 1))
+        write(path, str(frame_bytes))
+
+    yield Setting("RDMA MTU", str(min(found, fits)), str(fits), look_again)
+
+
 def lossless_settings(netdev: str, dscp: int, priority: int) -> Iterator[Setting]:
     """Trust in DSCP, priority flow control on one priority, no global pause: the card's side of a lossless network."""
     entries = json.loads(run(["dcb", "-j", "app", "show", "dev", netdev]) or "{}").get("dscp_prio", [])
@@ -119,14 +144,15 @@ def balancer_settings() -> Iterator[Setting]:
     yield Setting("irqbalance", found, "stopped", partial(run, ["systemctl", "stop", "irqbalance"]))
 
 
-def settings(wanted: dict[str, Any], device: str) -> Iterator[Setting]:
-    """Everything that FILE asks for."""
-    yield from class_settings(device, wanted)
+def settings(wanted: dict[str, Any], device: str) -> Iterator[Iterator[Setting]]:
+    """Everything that FILE asks for, in parts that do not depend on each other."""
+    yield class_settings(device, wanted)
+    yield payload_settings(wanted["netdev"], device)
     if wanted["lossless"]:
-        yield from lossless_settings(wanted["netdev"], wanted["dscp"], wanted["priority"])
+        yield lossless_settings(wanted["netdev"], wanted["dscp"], wanted["priority"])
     if wanted["irq_cpus"]:
-        yield from balancer_settings()
-    yield from interrupt_settings(wanted["netdev"], wanted["irq_cpus"], Path("/proc"))
+        yield balancer_settings()
+    yield interrupt_settings(wanted["netdev"], wanted["irq_cpus"], Path("/proc"))
 
 
 def bring(found: Iterator[Setting], check: bool) -> dict[str, list[str]]:
@@ -159,10 +185,11 @@ def main(arguments: list[str]) -> int:
     folder = SYS / "kernel/config/rdma_cm" / device
     folder.mkdir(exist_ok=True)
     try:
-        said = bring(settings(wanted, device), check)
+        parts = [bring(part, check) for part in settings(wanted, device)]
     finally:
         # The folder is only a window on the device; left open, it would keep the driver from being unloaded.
         folder.rmdir()
+    said = {word: [line for part in parts for line in part[word]] for word in ("changed", "impossible")}
     print(json.dumps(said))
     return 1 if said["impossible"] else 0
 

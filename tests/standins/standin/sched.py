@@ -195,7 +195,7 @@ class Scheduler:
                     "DEBUG",
                     "advmgr",
                     "SCHED ASSIGNED",
-                    sector=request.sector["Number"],
+                    sector=str(request.sector["Number"]),
                     task=task_type(request.task),
                     worker=best.id,
                 )
