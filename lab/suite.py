@@ -9,7 +9,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import containers, vm
@@ -38,12 +38,15 @@ class Count:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    # What failed, a line each: a long run's end is often all that is kept of it.
+    blamed: list[str] = field(default_factory=list)
 
     def add(self, other: Count) -> None:
         """Add another count to this one."""
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
+        self.blamed += other.blamed
 
     def __str__(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -91,6 +94,8 @@ def main(arguments: list[str]) -> int:
         total.add(count)
         lines.append(f"{name:14} {count}  ({time.monotonic() - begin:.0f} s)")
     print("\n".join(["", "What ran:", *lines]))
+    if total.blamed:
+        print("\n".join(["", "What failed:", *total.blamed, ""]))
     print(total)
     return 1 if total.failed else 0
 
@@ -141,15 +146,24 @@ def _count(report: Path, code: int) -> Count:
         for suite in ElementTree.parse(report).getroot().iter("testsuite"):
             failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
             skipped = int(suite.get("skipped", 0))
-            count.add(Count(int(suite.get("tests", 0)) - failed - skipped, failed, skipped))
+            count.add(Count(int(suite.get("tests", 0)) - failed - skipped, failed, skipped, _blame(suite)))
     if code != 0 and count.failed == 0:
-        count.failed = 1
+        count.add(Count(failed=1, blamed=[f"pytest ended with status {code}"]))
     return count
+
+
+def _blame(suite: ElementTree.Element) -> list[str]:
+    """The tests that failed in one suite of a report, with the first line of what they said."""
+    return [
+        f"{case.get('classname')}::{case.get('name')}: {(said.get('message') or '').partition(chr(10))[0][:200]}"
+        for case in suite.iter("testcase")
+        for said in (*case.findall("failure"), *case.findall("error"))
+    ]
 
 
 def _outcome(count: Count, name: str, code: int) -> None:
     print(f"{name}: {'passed' if code == 0 else 'FAILED'}", flush=True)
-    count.add(Count(passed=1) if code == 0 else Count(failed=1))
+    count.add(Count(passed=1) if code == 0 else Count(failed=1, blamed=[name]))
 
 
 def _run(command: Sequence[str]) -> int:

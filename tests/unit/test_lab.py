@@ -202,8 +202,15 @@ def test_removed_sectors_are_not_counted() -> None:
 def test_a_run_of_pytest_without_a_report_is_a_failure(tmp_path: Path) -> None:
     assert str(suite._count(tmp_path / "none.xml", 4)) == "0 passed, 1 failed, 0 skipped"
     report_file = tmp_path / "report.xml"
-    report_file.write_text('<testsuites><testsuite tests="5" failures="1" errors="1" skipped="1"/></testsuites>')
-    assert str(suite._count(report_file, 1)) == "2 passed, 2 failed, 1 skipped"
+    report_file.write_text(
+        '<testsuites><testsuite tests="5" failures="1" errors="1" skipped="1">'
+        '<testcase classname="tests.a" name="b[c]"><failure message="assert 1 == 2&#10;more">where</failure></testcase>'
+        '<testcase classname="tests.a" name="d"><error message="no port">where</error></testcase>'
+        '<testcase classname="tests.a" name="e"/></testsuite></testsuites>'
+    )
+    found = suite._count(report_file, 1)
+    assert str(found) == "2 passed, 2 failed, 1 skipped"
+    assert found.blamed == ["tests.a::b[c]: assert 1 == 2", "tests.a::d: no port"]
 
 
 def test_a_machine_with_two_nodes_gives_each_its_half() -> None:
