@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from standin.net import ApiInfo, RpcClient
+
+from tests.ports import free_port
 
 BUILD = Path(__file__).parents[1] / "standins" / "build.py"
 PATIENCE_SEC = 60
@@ -50,12 +51,6 @@ def eventually(probe: Callable[[], Any], what: str | Callable[[], str], patience
             return found
         time.sleep(0.05)
     raise AssertionError(f"never: {what if isinstance(what, str) else what()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

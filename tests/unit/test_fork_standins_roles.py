@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.fork_net import ForkNet, build, eventually, free_port, state
+from tests.ports import free_port
+from tests.unit.fork_net import ForkNet, build, eventually, state
 
 
 def address() -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 PROGRAM = Path(__file__).parents[2] / "roles/sector_counter/files/sector_counter.py"
 
 
@@ -46,12 +48,6 @@ class Place:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.delenv("FULLNODE_API_INFO", raising=False)
     return Place(tmp_path)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +89,7 @@ def test_a_damaged_or_old_file_is_replaced_only_when_asked(place: Place, damage:
     place.file.unlink()
     if damage is not None:
         place.file.write_text(damage, newline="")
-    assert place.run("check", f"--listen=127.0.0.1:{_free_port()}") == 1
+    assert place.run("check", f"--listen=127.0.0.1:{free_port()}") == 1
     assert place.run("ensure", "--miners=41") == 1
     assert place.run("ensure", "--miners=44", "--repair", "--unanswered=the seal miner on seal") == 1
     assert place.run("ensure", "--miners=44", "--repair", "--running") == 1
@@ -101,7 +97,7 @@ def test_a_damaged_or_old_file_is_replaced_only_when_asked(place: Place, damage:
     assert place.file.read_text() == "44\n"
     backups = [path.read_bytes().decode() for path in place.state.glob("sectorid.*")]
     assert backups == ([] if damage is None else [damage])
-    assert place.run("check", f"--listen=127.0.0.1:{_free_port()}") == 0
+    assert place.run("check", f"--listen=127.0.0.1:{free_port()}") == 0
 
 
 def test_copies_never_go_down(place: Place) -> None:
@@ -118,7 +114,7 @@ def test_copies_never_go_down(place: Place) -> None:
 def test_the_copy_alone_refuses_an_older_file(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.second.write_text("50\n")
     place.file.write_text("49\n")
-    assert place.run("check", f"--listen=127.0.0.1:{_free_port()}") == 1
+    assert place.run("check", f"--listen=127.0.0.1:{free_port()}") == 1
     said = capsys.readouterr().err
     assert "holds 49" in said and "knows 50" in said and "sector_counter_repair=true" in said
 
@@ -175,6 +171,6 @@ def test_the_chain_counts_what_is_precommitted_too(daemon: str, monkeypatch: pyt
 def test_the_chain_refuses_an_older_file(place: Place, daemon: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FULLNODE_API_INFO", daemon)
     place.file.write_text("8\n")
-    assert place.run("check", "--actor=t01000", f"--listen=127.0.0.1:{_free_port()}") == 1
+    assert place.run("check", "--actor=t01000", f"--listen=127.0.0.1:{free_port()}") == 1
     place.file.write_text("9\n")
-    assert place.run("check", "--actor=t01000", f"--listen=127.0.0.1:{_free_port()}") == 0
+    assert place.run("check", "--actor=t01000", f"--listen=127.0.0.1:{free_port()}") == 0

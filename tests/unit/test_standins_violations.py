@@ -1,7 +1,6 @@
 """Every rule of the field that the stand-ins watch, broken once on purpose."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from standin.config import Config, check_environment
 from standin.net import ApiInfo, RpcClient, RpcError, check_public
 from standin.paths import LocalStore
 from standin.worker import WorkerProcess
+
+from tests.ports import free_port
 
 BUILD = Path(__file__).parents[1] / "standins" / "build.py"
 
@@ -67,9 +68,7 @@ class Net:
     ) -> RpcClient:
         repo = self.root / name
         repo.mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         text = f'[API]\nListenAddress = "/ip4/{host}/tcp/{port}/http"\n'
         text += '[Libp2p]\nListenAddresses = ["/ip4/127.0.0.1/tcp/0"]\n'
         text += f"BootstrapPeers = {json.dumps(bootstrap)}\n"
