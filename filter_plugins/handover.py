@@ -1,0 +1,300 @@
+"""Filters for handing the actor from one set of miner processes to another: what a stop would lose, and what is left.
+
+Answers of Lotus are taken as they are. "Process" is a miner process, "HOST/ROLE"; a `states` is {number: state} of one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from lotus_miner import members
+from sealing_worker import TASK_TYPES
+
+RETURNED = -2
+"""RunWait of a task whose result waits in the miner's memory: 2 and more is assigned, 1 prepared, 0 running, -1 goes on
+after the miner's restart, -3 is done (storiface WorkerJob)."""
+RUN_WAIT = {1: "is prepared", 0: "runs", -1: "runs", -2: "has returned"}
+
+ON_CHAIN = ("Proving", "Available", "Faulty", "FaultReported", "FaultedFinal")
+"""States of a sector that the chain has and whose files are in a store: it needs no record of its miner any more."""
+GONE = ("Removed",)
+UNTOUCHED = ("WaitDeals", "SnapDealsWaitDeals")
+"""States that start no task by themselves."""
+AT_REST = (*ON_CHAIN, *GONE, *UNTOUCHED, "FailedUnrecoverable")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tasks in flight
+
+
+def tasks_in_flight(jobs: Mapping[str, Any] | None, stats: Mapping[str, Any] | None, process: str) -> list[str]:
+    """Tasks that a stop of the miner and its workers would lose: "sector 5: PC1 runs on pc1-a/pc1-0 for seal/seal".
+
+    `jobs` answers WorkerJobs, `stats` WorkerStats: a running job carries its worker's id alone.
+    """
+    short = {long: name for name, long in TASK_TYPES.items()}
+    hosts = {worker: str(entry["Info"]["Hostname"]) for worker, entry in (stats or {}).items()}
+    found = []
+    for worker, listed in (jobs or {}).items():
+        for job in listed:
+            wait = int(job["RunWait"])
+            if wait >= RETURNED:
+                task = short.get(job["Task"], str(job["Task"]).rpartition("/")[2] or "a task")
+                host = job.get("Hostname") or hosts.get(worker, "a worker that is away")
+                found.append(
+                    (
+                        int(job["Sector"]["Number"]),
+                        f"{task} {RUN_WAIT.get(wait, 'is assigned')} on {host} for {process}",
+                    )
+                )
+    return [f"sector {number}: {text}" for number, text in sorted(found)]
+
+
+def state_calls() -> list[dict[str, Any]]:
+    """Calls that tell the states of a miner's sectors at rest, for module lotus_rpc: far fewer than one per sector."""
+    return [{"method": "SectorsList"}] + [{"method": "SectorsListInStates", "params": [[state]]} for state in AT_REST]
+
+
+def moving_calls(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Calls for the states of the sectors that the answers to `state_calls` leave out."""
+    return [
+        {"method": "SectorsStatus", "params": [number, False]}
+        for number, state in sorted(sector_states(answers).items())
+        if not state
+    ]
+
+
+def sector_states(*answers: Sequence[Mapping[str, Any]] | None) -> dict[int, str]:
+    """{number: state} out of the answers to `state_calls` and `moving_calls`; "" where none of them tells it."""
+    states: dict[int, str] = {}
+    for answer in [each for some in answers for each in some or []]:
+        result = answer.get("result")
+        if answer["method"] == "SectorsList":
+            states = {**{int(number): "" for number in result or []}, **states}
+        elif answer["method"] == "SectorsListInStates":
+            states |= {int(number): str(answer["params"][0][0]) for number in result or []}
+        elif answer["method"] == "SectorsStatus" and result:
+            states[int(result["SectorID"])] = str(result["State"])
+    return states
+
+
+def moving_sectors(states: Mapping[Any, str], process: str) -> list[str]:
+    """Sectors that wait for a task, the chain or a retry, and so may start a task at any moment."""
+    return [
+        f"sector {number}: {state or 'changes its state'} at {process}"
+        for number, state in sorted((int(number), state) for number, state in states.items())
+        if state not in AT_REST
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Proofs due
+
+
+def near_deadlines(deadline: Mapping[str, Any] | None, within_epochs: int) -> list[dict[str, int]]:
+    """The open deadline and those that open within so many epochs: [{index, open, close}], in that order.
+
+    `deadline` answers StateMinerProvingDeadline.
+    """
+    if deadline is None:
+        return []
+    now, opened = int(deadline["CurrentEpoch"]), int(deadline["Open"])
+    window, count = int(deadline["WPoStChallengeWindow"]), int(deadline["WPoStPeriodDeadlines"])
+    return [
+        {
+            "index": (int(deadline["Index"]) + step) % count,
+            "open": opened + step * window,
+            "close": opened + (step + 1) * window,
+        }
+        for step in range(count)
+        if opened + step * window <= now + int(within_epochs) and now < opened + (step + 1) * window
+    ]
+
+
+def proofs_due(
+    deadline: Mapping[str, Any] | None,
+    deadlines: Sequence[Mapping[str, Any]] | None,
+    partitions: Sequence[Mapping[str, Any]],
+    within_epochs: int,
+) -> list[str]:
+    """Why the window miner cannot be stopped now, one sentence per deadline; [] when a stop costs no proof.
+
+    `deadlines` answers StateMinerDeadlines; `partitions` are the answers of a loop over `near_deadlines` to
+    StateMinerPartitions: each has `item.index` and `result`. An answer that is missing counts as a proof to wait for.
+    """
+    if deadline is None or deadlines is None:
+        return ["the chain cannot be asked for the open deadline"]
+    asked = {int(answer["item"]["index"]): answer for answer in partitions}
+    found = []
+    for near in near_deadlines(deadline, within_epochs):
+        index, now = near["index"], int(deadline["CurrentEpoch"])
+        answer = asked.get(index)
+        if answer is None or answer.get("failed") or answer.get("reachable") is False:
+            found.append(f"the chain cannot be asked for the partitions of deadline {index}")
+            continue
+        proven = members(deadlines[index].get("PostSubmissions")) if near["open"] <= now else set()
+        waiting = [
+            str(number)
+            for number, partition in enumerate(answer.get("result") or [])
+            if number not in proven and _provable(partition)
+        ]
+        if waiting and near["open"] <= now:
+            found.append(
+                f"deadline {index} closes in {near['close'] - now} epochs and its partition {', '.join(waiting)} "
+                "is not proven"
+            )
+        elif waiting:
+            found.append(f"deadline {index} opens in {near['open'] - now} epochs and has sectors to prove")
+    return found
+
+
+def _provable(partition: Mapping[str, Any]) -> set[int]:
+    """Sectors of a partition that a proof is expected for: a fault without a recovery needs none."""
+    faulty = members(partition.get("FaultySectors")) - members(partition.get("RecoveringSectors"))
+    return members(partition.get("LiveSectors")) - faulty
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sectors accounted for
+
+
+def unaccounted_sectors(
+    miners: Sequence[Mapping[str, Any]],
+    chain: Iterable[Any],
+    stored: Mapping[Any, str],
+    kept: str = "",
+) -> list[dict[str, Any]]:
+    """Sectors that the one miner could not prove or finish: [{process, number, state, reason, remedy}], in order.
+
+    `miners`: [{process, states}], one for every process that ever sealed. `chain`: numbers of the actor's live sectors
+    (StateMinerSectors), whoever sealed them. `stored`: {number: what is wrong with its files, "" when whole}, over the
+    stores that the one miner will have. `kept`: process whose records stay in use, so that it can finish what it began.
+    """
+    live = {int(number) for number in chain}
+    files = {int(number): text for number, text in stored.items()}
+    found: list[dict[str, Any]] = []
+    known: set[int] = set()
+
+    def report(process: str, number: int, state: str, reason: str, remedy: str) -> None:
+        found.append({"process": process, "number": number, "state": state, "reason": reason, "remedy": remedy})
+
+    for miner in miners:
+        process = str(miner["process"])
+        for number, state in sorted((int(number), str(state)) for number, state in miner["states"].items()):
+            known.add(number)
+            if number in live and state in (*ON_CHAIN, *GONE, *(() if process == kept else ("FailedUnrecoverable",))):
+                lost = _files_problem(number, files)
+                if lost:
+                    report(process, number, state, *lost)
+            elif state in GONE or process == kept:
+                continue
+            elif state in ON_CHAIN:
+                report(
+                    process,
+                    number,
+                    state,
+                    f"its miner says {state}, the chain does not have it",
+                    "wait if its message is young; an expired or terminated one is to be removed: "
+                    f"lotus-miner sectors remove --really-do-it {number}",
+                )
+            else:
+                report(process, number, state, *_pipeline_problem(number, state))
+    for number in sorted(live - known):
+        lost = _files_problem(number, files)
+        if lost:
+            report("the chain", number, "live", *lost)
+    return sorted(found, key=lambda each: (each["process"], each["number"]))
+
+
+def _files_problem(number: int, files: Mapping[int, str]) -> tuple[str, str] | None:
+    """Reason and remedy where the files of a live sector are not whole in a store of the one miner."""
+    if number not in files:
+        return (
+            "the chain has it and no store of the one miner holds its files",
+            "mount the store that has them on the one miner's host and name it in sealing_stores",
+        )
+    if files[number]:
+        return (
+            f"its files are not whole: {files[number]}",
+            "bring them back from a copy, or let the sector be terminated",
+        )
+    return None
+
+
+def _pipeline_problem(number: int, state: str) -> tuple[str, str]:
+    """Reason and remedy for a sector that another miner still works on."""
+    reason = f"it is {state or 'changing its state'}, and what its miner knows of it cannot be carried over"
+    if state in UNTOUCHED:
+        return reason, f"lotus-miner sectors seal {number}, then wait until it is Proving"
+    if "Fail" in state:
+        return reason, f"repair it, or lotus-miner sectors remove --really-do-it {number}"
+    if state.startswith("Termina"):
+        return reason, "wait until it is Removed"
+    return reason, f"wait until it is Proving, or lotus-miner sectors remove --really-do-it {number}"
+
+
+def unaccounted_text(unaccounted: Sequence[Mapping[str, Any]], most: int = 200) -> list[str]:
+    """One line each for people, at most so many, and how many more there are."""
+    lines = [
+        f"{each['process']}: sector {each['number']}: {each['reason']}. Remedy: {each['remedy']}"
+        for each in unaccounted[:most]
+    ]
+    return lines + ([f"and {len(unaccounted) - most} more"] if len(unaccounted) > most else [])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Numbers
+
+
+def highest_number(
+    states: Iterable[Mapping[Any, str]],
+    allocated: Iterable[Sequence[int] | None],
+    reservations: Iterable[Mapping[str, Sequence[int]] | None] = (),
+    planned: Iterable[str] = (),
+    counter: int = 0,
+) -> int:
+    """Highest sector number that was ever given out, 0 when none was.
+
+    `states` of every process; `allocated`: sets as runs, of StateMinerAllocated and of the upstream miners'
+    SectorNumAssignerMeta; `reservations` answer SectorNumReservations, without the names in `planned` (a range that the
+    plan gives a miner is not used up by it); `counter`: what the fork's counter and its copies hold.
+    """
+    skipped = set(planned)
+    runs = [*allocated, *(run for named in reservations for name, run in (named or {}).items() if name not in skipped)]
+    return max(
+        int(counter),
+        max((int(number) for each in states for number in each), default=0),
+        max((top_of(run) for run in runs), default=0),
+    )
+
+
+def top_of(runs: Sequence[int] | None) -> int:
+    """Highest number in a set of runs, 0 for none; the set may hold millions."""
+    numbers = [int(length) for length in runs or []]
+    while numbers and (len(numbers) % 2 or not numbers[-1]):
+        numbers.pop()
+    return sum(numbers) - 1 if numbers else 0
+
+
+class FilterModule:
+    """Ansible's view of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "highest_number": highest_number,
+            "moving_calls": moving_calls,
+            "moving_sectors": moving_sectors,
+            "near_deadlines": near_deadlines,
+            "proofs_due": proofs_due,
+            "sector_states": sector_states,
+            "state_calls": lambda _nothing=None: state_calls(),
+            "tasks_in_flight": tasks_in_flight,
+            "unaccounted_sectors": unaccounted_sectors,
+            "unaccounted_text": unaccounted_text,
+        }

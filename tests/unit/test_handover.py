@@ -1,0 +1,252 @@
+"""Handing the actor over: tasks in flight, proofs due, sectors accounted for, the highest number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handover import (
+    highest_number,
+    moving_calls,
+    moving_sectors,
+    near_deadlines,
+    proofs_due,
+    sector_states,
+    state_calls,
+    tasks_in_flight,
+    top_of,
+    unaccounted_sectors,
+    unaccounted_text,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from lotus_miner import members
+from store_sectors import look
+
+STATS = {"w1": {"Info": {"Hostname": "pc1-a/pc1-0"}}}
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+def job(number: int, task: str, wait: int, **more: str) -> dict[str, Any]:
+    return {"Sector": {"Miner": 1000, "Number": number}, "Task": task, "RunWait": wait, **more}
+
+
+def test_every_task_that_a_stop_would_lose_is_named() -> None:
+    jobs = {
+        "w1": [job(5, "seal/v0/precommit/1", 0), job(4, "seal/v0/precommit/1", 3), job(6, "seal/v0/addpiece", 1)],
+        "gone": [job(7, "seal/v0/finalize", 0)],
+        NOBODY: [
+            job(8, "seal/v0/commit/2", -1, Hostname="c2-a/c2-0"),
+            job(9, "seal/v0/commit/2", -2, Hostname="c2-a/c2-0"),
+            job(10, "seal/v0/commit/2", -3, Hostname="c2-a/c2-0"),
+        ],
+    }
+    assert tasks_in_flight(jobs, STATS, "seal/seal") == [
+        "sector 4: PC1 is assigned on pc1-a/pc1-0 for seal/seal",
+        "sector 5: PC1 runs on pc1-a/pc1-0 for seal/seal",
+        "sector 6: AP is prepared on pc1-a/pc1-0 for seal/seal",
+        "sector 7: finalize runs on a worker that is away for seal/seal",
+        "sector 8: C2 runs on c2-a/c2-0 for seal/seal",
+        "sector 9: C2 has returned on c2-a/c2-0 for seal/seal",
+    ]
+    assert tasks_in_flight(None, None, "seal/seal") == []
+
+
+def test_states_come_from_few_calls() -> None:
+    assert [call["method"] for call in state_calls()][:2] == ["SectorsList", "SectorsListInStates"]
+    first: list[dict[str, Any]] = [
+        {"method": "SectorsList", "params": [], "result": [2, 3, 4, 5]},
+        {"method": "SectorsListInStates", "params": [["Proving"]], "result": [2]},
+        {"method": "SectorsListInStates", "params": [["Removed"]], "result": None},
+    ]
+    assert [call["params"] for call in moving_calls(first)] == [[3, False], [4, False], [5, False]]
+    second: list[dict[str, Any]] = [
+        {"method": "SectorsStatus", "params": [3, False], "result": {"SectorID": 3, "State": "WaitSeed"}},
+        {"method": "SectorsStatus", "params": [4, False], "result": {"SectorID": 4, "State": "Proving"}},
+        {"method": "SectorsStatus", "params": [5, False], "result": None, "error": "not found"},
+    ]
+    states = sector_states(first, second)
+    assert states == {2: "Proving", 3: "WaitSeed", 4: "Proving", 5: ""}
+    assert moving_sectors(states, "seal/seal") == [
+        "sector 3: WaitSeed at seal/seal",
+        "sector 5: changes its state at seal/seal",
+    ]
+    assert moving_sectors({"2": "Proving", "3": "WaitDeals", "4": "Removed"}, "x") == []
+
+
+def chain(now: int, index: int = 1, opened: int = 120) -> dict[str, int]:
+    more = {"WPoStChallengeWindow": 60, "WPoStPeriodDeadlines": 48, "WPoStProvingPeriod": 2880}
+    return {"CurrentEpoch": now, "Index": index, "Open": opened, "Close": opened + 60, **more}
+
+
+def answers(**live: list[dict[str, list[int]]]) -> list[dict[str, Any]]:
+    return [{"item": {"index": int(name[1:])}, "reachable": True, "result": found} for name, found in live.items()]
+
+
+NOTHING_POSTED: list[dict[str, Any]] = [{"PostSubmissions": [0]} for _ in range(48)]
+SECTORS = [{"LiveSectors": [2, 2]}]
+
+
+def test_the_deadlines_of_the_next_epochs() -> None:
+    assert [near["index"] for near in near_deadlines(chain(130), 0)] == [1]
+    assert [near["index"] for near in near_deadlines(chain(130), 49)] == [1]
+    assert [near["index"] for near in near_deadlines(chain(130), 50)] == [1, 2]
+    assert [near["index"] for near in near_deadlines(chain(2850, 47, 2820), 90)] == [47, 0, 1]
+    # Before an actor's first period no deadline is open yet.
+    assert near_deadlines(chain(100), 10) == []
+    assert near_deadlines(None, 10) == []
+    assert len(near_deadlines(chain(130), 10**6)) == 48
+
+
+def test_a_stop_waits_for_the_open_deadline() -> None:
+    posted = [{"PostSubmissions": [0, 1]} if number == 1 else {"PostSubmissions": [0]} for number in range(48)]
+    assert proofs_due(chain(130), NOTHING_POSTED, answers(d1=SECTORS), 20) == [
+        "deadline 1 closes in 50 epochs and its partition 0 is not proven"
+    ]
+    assert proofs_due(chain(130), posted, answers(d1=SECTORS), 20) == []
+    assert proofs_due(chain(130), posted, answers(d1=[*SECTORS, *SECTORS]), 20) == [
+        "deadline 1 closes in 50 epochs and its partition 1 is not proven"
+    ]
+    assert proofs_due(chain(130), NOTHING_POSTED, answers(d1=[]), 20) == []
+
+
+def test_a_stop_keeps_clear_of_the_next_deadline() -> None:
+    posted = [{"PostSubmissions": [0, 1]} for _ in range(48)]
+    assert proofs_due(chain(170), posted, answers(d1=SECTORS, d2=SECTORS), 20) == [
+        "deadline 2 opens in 10 epochs and has sectors to prove"
+    ]
+    assert proofs_due(chain(170), posted, answers(d1=SECTORS, d2=[{"LiveSectors": [0]}]), 20) == []
+
+
+def test_a_fault_that_nobody_recovers_is_not_waited_for() -> None:
+    faulty = [{"LiveSectors": [2, 2], "FaultySectors": [2, 2], "RecoveringSectors": [0]}]
+    assert proofs_due(chain(130), NOTHING_POSTED, answers(d1=faulty), 20) == []
+    recovering = [{**faulty[0], "RecoveringSectors": [3, 1]}]
+    assert len(proofs_due(chain(130), NOTHING_POSTED, answers(d1=recovering), 20)) == 1
+
+
+def test_what_the_chain_does_not_say_counts_as_due() -> None:
+    assert proofs_due(None, NOTHING_POSTED, [], 20) == ["the chain cannot be asked for the open deadline"]
+    assert proofs_due(chain(130), None, [], 20) == ["the chain cannot be asked for the open deadline"]
+    assert proofs_due(chain(130), NOTHING_POSTED, [], 20) == [
+        "the chain cannot be asked for the partitions of deadline 1"
+    ]
+    silent = [{"item": {"index": 1}, "reachable": False, "result": None}]
+    assert len(proofs_due(chain(130), NOTHING_POSTED, silent, 20)) == 1
+
+
+def seal(states: dict[int, str], process: str = "seal/seal") -> dict[str, Any]:
+    return {"process": process, "states": states}
+
+
+def test_sectors_on_chain_with_whole_files_are_accounted_for() -> None:
+    miners = [seal({2: "Proving", 3: "Removed"}), seal({1000: "Available"}, "deal/deal")]
+    stored = {"0": "", "1": "", "2": "", "1000": ""}
+    assert unaccounted_sectors(miners, [0, 1, 2, 1000], stored) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "live", "stored", "reason", "remedy"),
+    [
+        ("Proving", True, {}, "no store of the one miner", "mount the store"),
+        ("Proving", True, {"7": "cut short"}, "not whole: cut short", "copy"),
+        ("Removed", True, {}, "no store of the one miner", "mount the store"),
+        ("Proving", False, {"7": ""}, "the chain does not have it", "sectors remove --really-do-it 7"),
+        ("PreCommit1", False, {}, "cannot be carried over", "wait until it is Proving"),
+        ("FinalizeSector", True, {}, "cannot be carried over", "wait until it is Proving"),
+        ("WaitDeals", False, {}, "cannot be carried over", "sectors seal 7"),
+        ("FailedUnrecoverable", False, {}, "cannot be carried over", "repair it"),
+        ("FailedUnrecoverable", True, {}, "no store of the one miner", "mount the store"),
+        ("TerminateWait", True, {"7": ""}, "cannot be carried over", "wait until it is Removed"),
+        ("", False, {}, "it is changing its state", "wait"),
+    ],
+)
+def test_what_is_not_accounted_for_says_why_and_what_to_do(
+    state: str, live: bool, stored: dict[str, str], reason: str, remedy: str
+) -> None:
+    found = unaccounted_sectors([seal({7: state}, "deal/deal")], [7] if live else [], stored)
+    assert [(each["process"], each["number"], each["state"]) for each in found] == [("deal/deal", 7, state)]
+    assert reason in found[0]["reason"]
+    assert remedy in found[0]["remedy"]
+
+
+def test_the_miner_that_stays_finishes_what_it_began() -> None:
+    miners = [seal({7: "PreCommit1", 8: "FinalizeSector", 9: "Proving"})]
+    assert unaccounted_sectors(miners, [8], {}, "seal/seal") == []
+    assert [each["number"] for each in unaccounted_sectors(miners, [8, 9], {}, "seal/seal")] == [9]
+
+
+def test_a_sector_that_only_the_chain_knows_needs_its_files_too() -> None:
+    found = unaccounted_sectors([], [0, 1], {"0": ""})
+    assert [(each["process"], each["number"]) for each in found] == [("the chain", 1)]
+
+
+def test_the_list_for_people_ends() -> None:
+    found = unaccounted_sectors([], range(5), {})
+    text = unaccounted_text(found, 3)
+    assert len(text) == 4
+    assert text[0].startswith("the chain: sector 0: the chain has it and no store")
+    assert text[-1] == "and 2 more"
+
+
+def test_the_highest_number_is_the_highest_that_anybody_remembers() -> None:
+    assert highest_number([], []) == 0
+    assert highest_number([{2: "Proving", 30: "Removed"}], [[0, 3]]) == 30
+    assert highest_number([{2: "Proving"}], [[0, 3, 4, 2], None]) == 8
+    assert highest_number([], [], counter=17) == 17
+    reserved = {"seal-seal": [2, 1000], "by-hand": [40, 3]}
+    assert highest_number([], [], [reserved, None], ["seal-seal"]) == 42
+
+
+@given(st.lists(st.integers(0, 50), max_size=9))
+def test_the_top_of_a_set_is_its_largest_member(runs: list[int]) -> None:
+    assert top_of(runs) == max(members(runs), default=0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files in the stores
+
+
+def write(store: Path, number: int, kinds: tuple[str, str] = ("sealed", "cache"), size: int = 2048) -> Path:
+    replica, cache = (store / kind / f"s-t01000-{number}" for kind in kinds)
+    cache.mkdir(parents=True)
+    replica.parent.mkdir(exist_ok=True)
+    replica.write_bytes(bytes(size))
+    for name in ("p_aux", "t_aux", "sc-02-data-tree-r-last-0.dat"):
+        (cache / name).touch()
+    return cache
+
+
+def test_sectors_are_found_by_their_files(tmp_path: Path) -> None:
+    write(tmp_path / "a", 2)
+    write(tmp_path / "b", 3)
+    write(tmp_path / "b", 4, ("update", "update-cache"))
+    (tmp_path / "b" / "sealed" / "s-t0999-5").touch()
+    (tmp_path / "b" / "sealed" / "s-t01000-6.tmp").touch()
+    assert look([str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "c")], "f01000", 2048) == {
+        2: "",
+        3: "",
+        4: "",
+    }
+
+
+def test_files_that_are_not_whole_are_told(tmp_path: Path) -> None:
+    write(tmp_path, 2, size=100)
+    (write(tmp_path, 3) / "p_aux").unlink()
+    (write(tmp_path, 4) / "sc-02-data-tree-r-last-0.dat").unlink()
+    (tmp_path / "sealed" / "s-t01000-5").write_bytes(bytes(2048))
+    (tmp_path / "cache" / "s-t01000-6").mkdir()
+    found = look([str(tmp_path)], "t01000", 2048)
+    assert "100 bytes instead of 2048" in found[2]
+    assert "lacks p_aux" in found[3]
+    assert "lacks sc-02-data-tree-r-last*.dat" in found[4]
+    assert "no cache" in found[5]
+    assert "no replica" in found[6]
+
+
+def test_one_whole_copy_is_enough(tmp_path: Path) -> None:
+    write(tmp_path / "a", 2, size=100)
+    write(tmp_path / "b", 2)
+    write(tmp_path / "c", 2, size=100)
+    assert look([str(tmp_path / name) for name in "abc"], "t01000", 2048) == {2: ""}
