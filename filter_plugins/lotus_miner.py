@@ -224,6 +224,20 @@ def post_miner_problems(holds: Sequence[Any], role: str, host: str, genesis: boo
     return problems
 
 
+def all_post_miner_problems(answers: Sequence[Mapping[str, Any]], host: str, network: str) -> list[str]:
+    """`post_miner_problems` of every miner of a host that only proves; `answers` are of a loop of module lotus_rpc.
+
+    One that does not answer is not judged: that it does not answer is said elsewhere.
+    """
+    found = []
+    for answer in answers:
+        if answer.get("reachable"):
+            holds = [each["result"] or {} for each in answer["answers"]]
+            genesis = network == "devnet" and answer["item"] == "winning"
+            found += post_miner_problems(holds, answer["item"], host, genesis)
+    return found
+
+
 class FilterModule:
     """Ansible's view of this file."""
 
@@ -231,6 +245,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "all_duty_problems": all_duty_problems,
+            "all_post_miner_problems": all_post_miner_problems,
             "counter_listen": counter_listen,
             "duty_patterns": duty_patterns,
             "duty_problems": duty_problems,

@@ -23,6 +23,8 @@ FIRST_GENERATION_FLAGS = {
     "--commit2max": "Commit2Max",
     "--forcep2fromlocalp1": "ForceP2FromLocalP1",
 }
+FIRST_GENERATION_KEY = "PreCommit1HoldMax"
+"""What only workers of the first generation report, where the second has DiskHoldMax."""
 TASK_LIMITS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max")
 TASK_TYPES = {
     "AP": "seal/v0/addpiece",
@@ -353,6 +355,28 @@ def expected_workers(host_plan: Mapping[str, Any], host_name: str) -> list[dict[
     ]
 
 
+def named_stats(
+    stats: Mapping[str, Any] | None, sessions: Sequence[Mapping[str, Any]], host_name: str
+) -> dict[str, Any]:
+    """The answer to WorkerStats with the plan's names, where the fork's first generation has that of the host alone.
+
+    `sessions` are the answers of the host's workers to Session, of a loop over their names: by its session a miner
+    knows a worker. [] on what names its workers itself.
+    """
+    names = {str(answer["result"]): f"{host_name}/{answer['item']}" for answer in sessions if answer.get("result")}
+    return {
+        ident: {**entry, "Info": {**entry["Info"], "Hostname": names[ident]}} if ident in names else entry
+        for ident, entry in (stats or {}).items()
+    }
+
+
+def named_answers(
+    answers: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]], host_name: str
+) -> list[dict[str, Any]]:
+    """`named_stats` in each answer to WorkerStats of a loop over `worker_miners`."""
+    return [{**answer, "result": named_stats(answer.get("result"), sessions, host_name)} for answer in answers]
+
+
 def worker_problems(
     stats: Mapping[str, Any] | None, host_plan: Mapping[str, Any], host_name: str, names: Sequence[str]
 ) -> list[str]:
@@ -406,9 +430,15 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     resources = (entry.get("Info") or {}).get("Resources") or {}
     wanted, has = set(worker["tasks"]), tasks_of(entry)
     if has == wanted:
-        # Where the file is not read, the fork takes three AP, seven PC1, one PC2 and one C2 from every worker.
+        # Where the file is not read, the fork takes three AP, seven PC1, one PC2 and one C2 from every worker. The
+        # first generation reads none and has no flag for AP: there the task's own switch decides.
+        first = FIRST_GENERATION_KEY in resources
         reported = {key: resources[key] for key in worker["limits"] if key in resources}
-        surplus = [key for key, value in reported.items() if bool(value) != bool(worker["limits"][key])]
+        surplus = [
+            key
+            for key, value in reported.items()
+            if bool(value) != bool(worker["limits"][key]) and not (first and key == "AddPieceMax")
+        ]
         if surplus:
             other = ", ".join(f"{key} {reported[key]}" for key in surplus)
             return (
@@ -424,37 +454,43 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 
 
 def task_switches(
-    answers: Sequence[Mapping[str, Any]], host_plan: Mapping[str, Any], host_name: str, state: str
+    answers: Sequence[Mapping[str, Any]],
+    host_plan: Mapping[str, Any],
+    host_name: str,
+    state: str,
+    generation: int = 2,
 ) -> list[dict[str, str]]:
     """Calls that drain a host's workers or give them back the plan's tasks: [{worker, method, task}].
 
     `answers` are the answers to WorkerStats of a loop over `worker_miners`; `state` is "drained" or "active". Only what
     the miner does not list that way already is switched, and nothing the plan did not give the worker. Workers of the
-    fork are drained by their files.
+    fork's second generation are drained by their files.
     """
-    if any("myscheduler" in worker for worker in host_plan.get("workers", [])):
+    if generation == 2 and any("myscheduler" in worker for worker in host_plan.get("workers", [])):
         return []
     listed: dict[str, set[str]] = {}
     for answer in answers:
         for entry in (answer.get("result") or {}).values():
             if entry.get("Enabled"):
-                listed.setdefault(str(entry["Info"]["Hostname"]), set()).update(entry.get("Tasks") or [])
+                listed.setdefault(str(entry["Info"]["Hostname"]), set()).update(tasks_of(entry))
     switches = []
     for worker in expected_workers(host_plan, host_name):
         short = worker["name"].split("/", 1)[1]
         has = listed.get(worker["name"], set())
         for task in worker["tasks"]:
-            takes = TASK_TYPES[task] in has
+            takes = task in has
             if takes == (state == "drained"):
                 method = "TaskDisable" if takes else "TaskEnable"
                 switches.append({"worker": short, "method": method, "task": TASK_TYPES[task]})
     return switches
 
 
-def drain_files(host_plan: Mapping[str, Any], state: str, user: str, group: str) -> list[dict[str, Any]]:
+def drain_files(
+    host_plan: Mapping[str, Any], state: str, user: str, group: str, generation: int = 2
+) -> list[dict[str, Any]]:
     """myscheduler.json of each worker with IsPlanOffline as `state` wants it, as the option `files` of module file_set.
 
-    Everything else in a file stays; [] on a stack without such files.
+    Everything else in a file stays; [] on a stack, and for a generation of the fork, without such files.
     """
     return [
         {
@@ -465,7 +501,7 @@ def drain_files(host_plan: Mapping[str, Any], state: str, user: str, group: str)
             "group": group,
         }
         for worker in host_plan.get("workers", [])
-        if "myscheduler" in worker
+        if "myscheduler" in worker and generation == 2
     ]
 
 
@@ -499,6 +535,8 @@ class FilterModule:
             "expected_workers": expected_workers,
             "registration_problems": registration_problems,
             "myscheduler_path": myscheduler_path,
+            "named_answers": named_answers,
+            "named_stats": named_stats,
             "path_directories": path_directories,
             "path_files": path_files,
             "running_jobs": running_jobs,

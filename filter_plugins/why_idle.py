@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from diagnosis.log_lines import MINER_PATTERN, WORKER_PATTERN, lines_by_unit
 from diagnosis.miner import Miner, first_calls, next_calls, read
 from diagnosis.verdict import Host, Verdict, verdicts
+from sealing_worker import named_stats
 
 SIGNS = {"working": "works", "idle": "IDLE", "out": "OUT "}
 
@@ -73,6 +74,21 @@ def _host(variables: Mapping[str, Any]) -> Host:
     return Host(True, states, lines_by_unit(str(journal.get("stdout") or "")), tokens)
 
 
+def _with_names(
+    first: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The first answers with the plan's names, where the fork's first generation has only those of the hosts."""
+    named = []
+    for one in first:
+        answers = [dict(each) for each in one.get("answers") or []]
+        for each in answers:
+            for host in hosts if each["method"] == "WorkerStats" else []:
+                sessions = (hostvars[host].get("why_idle_sessions") or {}).get("results") or []
+                each["result"] = named_stats(each["result"], sessions, host)
+        named.append({**one, "answers": answers} if answers else dict(one))
+    return named
+
+
 def _miners(
     first: Sequence[Mapping[str, Any]], following: Sequence[Mapping[str, Any]], journals: Sequence[Mapping[str, Any]]
 ) -> dict[str, Miner]:
@@ -98,7 +114,7 @@ def idle_report(
 
     `first`, `following` and `journals` are results of loops over `serving_miners`.
     """
-    miners = _miners(first, following, journals)
+    miners = _miners(_with_names(first, hostvars, hosts), following, journals)
     evidence = {host: _host(hostvars[host]) for host in hosts}
     found = verdicts(plan, miners, evidence, hosts)
     lines: list[str] = []

@@ -35,6 +35,10 @@ class Cure:
     do: str
 
 
+NONE_ALLOWED = "myscheduler.json allows none"
+QUOTA = {"AP": "AddPiece quota", "PC1": "PreCommit1 quota", "PC2": "PreCommit2 quota", "C2": "Commit2 quota"}
+"""What the fork's log calls its limits."""
+
 REFUSALS = (
     Cure("at task limit", "is at its task limit", "it is as full as the plan lets it be"),
     Cure(
@@ -52,7 +56,7 @@ REFUSALS = (
     Cure("Maybe it's offline", "does not answer the miner", "restart it, and open its port towards the miner"),
     Cure("plans offline", "is drained (IsPlanOffline)", "put it back with playbooks/drain.yml -e drain_state=active"),
     Cure(
-        "myscheduler.json allows none",
+        NONE_ALLOWED,
         "is allowed none by its myscheduler.json",
         "run playbooks/workers.yml, which writes the plan's limits",
     ),

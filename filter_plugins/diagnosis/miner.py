@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from diagnosis.log_lines import QUOTA
+
 SHORT = {
     "seal/v0/addpiece": "AP",
     "seal/v0/precommit/1": "PC1",
@@ -216,15 +218,12 @@ def read(key: str, first: Mapping[str, Any], following: Mapping[str, Any], journ
 def resource_refusals(worker: Worker, task: str, sector_size: str) -> list[str]:
     """Why Lotus 1.36's scheduler would not add `task` to a worker now, in the words of its log; [] when it would.
 
-    The rules are those of contract resources.json, scheduler_checks. The fork looks only at counts, so do we there.
+    The rules are those of contract resources.json, scheduler_checks. The fork looks only at counts, so do we there;
+    a limit of 0 is no refusal but a setting.
     """
     if worker.limits:
-        if not worker.limits.get(task, 1):
-            return ["myscheduler.json allows none"]
-        if worker.running.get(task, 0) >= worker.limits.get(task, 1):
-            names = {"AP": "AddPiece", "PC1": "PreCommit1", "PC2": "PreCommit2", "C2": "Commit2"}
-            return [f"not enough {names[task]} quota"]
-        return []
+        full = 0 < worker.limits.get(task, 1) <= worker.running.get(task, 0)
+        return [f"not enough {QUOTA[task]}"] if full else []
     resources = worker.raw["Info"]["Resources"]
     row = _row(resources.get("Resources") or {}, task, sector_size)
     if row is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diagnosis.log_lines import NO_ROUND, path_refusals, refusal, refusals, worker_cure
+from diagnosis.log_lines import NO_ROUND, NONE_ALLOWED, QUOTA, path_refusals, refusal, refusals, worker_cure
 from diagnosis.miner import Miner, Path, Waiting, Worker, need_bytes, resource_refusals
 
 FED_BY = {"PC2": "PC1", "C2": "PC2"}
@@ -125,6 +125,12 @@ def _reasons(
     yield from _path_reasons(plan, host, planned, miner)
     waiting = [each for each in miner.waiting if each.task in wanted and each.task in entry.tasks]
     said = set()
+    none = [task for task in planned["tasks"] if task in entry.tasks and not entry.limits.get(task, 1)]
+    if none:
+        cure = refusal(NONE_ALLOWED)
+        # Its own log would call the same worker as full as the plan lets it be.
+        said |= {cure.token, *(QUOTA[task] for task in none)}
+        yield f"{cure.says} for {' '.join(none)}", cure.do
     for task in sorted({each.task for each in waiting}):
         for reason in resource_refusals(entry, task, plan["settings"]["sector_size"]):
             cure = refusal(reason)

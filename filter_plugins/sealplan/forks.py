@@ -110,8 +110,12 @@ def fork_flags(tasks: Sequence[str]) -> list[str]:
     return [f"--{flag}={'true' if on else 'false'}" for flag, on in wanted.items()]
 
 
-def myscheduler(name: str, worker: Mapping[str, Any], figures: Figures) -> dict[str, Any]:
-    """Return myscheduler.json of a worker: all 14 keys, for a missing one counts as 0 or false."""
+def myscheduler(name: str, worker: Mapping[str, Any], figures: Figures, smooth: bool) -> dict[str, Any]:
+    """Return myscheduler.json of a worker: all 14 keys, for a missing one counts as 0 or false.
+
+    `smooth`: its miner pledges one sector at a time. AutoPledgeDiff pledges nothing by itself; it gives the AddPiece to
+    the worker with the smallest share of its AP and PC1 limits in use, where 0 counts its AddPieces only.
+    """
     at_once = worker["concurrency"]
     scratch = worker["scratch"] or {}
     units = (scratch.get("bytes") or 0) // figures.sector_bytes
@@ -130,7 +134,7 @@ def myscheduler(name: str, worker: Mapping[str, Any], figures: Figures) -> dict[
         "IsPlanOffline": False,
         "AllowP2C2Parallel": False,
         "IgnoreOutOfSpace": False,
-        "AutoPledgeDiff": 0,
+        "AutoPledgeDiff": int(smooth and "AP" in at_once),
     }
 
 

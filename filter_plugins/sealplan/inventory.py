@@ -74,6 +74,8 @@ def plan_input(
             value = own.get(variable)
             if value is not None:
                 host[key] = value
+        if own.get("sealing_pledging") == "smooth":
+            host["smooth_pledging"] = True
         cards = own.get("rdma_nic_interfaces")
         if isinstance(cards, Sequence) and not isinstance(cards, str):
             host["rdma_addresses"] = [str(card.get("address")) for card in cards if isinstance(card, Mapping)]

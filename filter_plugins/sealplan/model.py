@@ -78,6 +78,8 @@ class Host:
     mount_transport: str
     exports: tuple[Export, ...]
     mounts: tuple[Mount, ...]
+    smooth_pledging: bool
+    """Whether this sealing miner pledges one sector at a time."""
 
 
 @dataclass(slots=True)
@@ -488,6 +490,7 @@ def _host(
             for one in reader.entries(value, "mounts", path, "path")
             if isinstance(one.get("server"), str)
         ),
+        smooth_pledging=value.get("smooth_pledging") is True,
     )
 
 

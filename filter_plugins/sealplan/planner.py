@@ -595,9 +595,11 @@ def _translate(doc: Document, groups: list[Group], hosts: dict[str, Any], miner_
     """Add what the two other stacks read: myscheduler.json, config.toml."""
     fig = figures(doc.settings.sector_size)
     if doc.settings.stack == "lotus_distributed":
+        smooth_miners = {(name, "seal") for name, host in doc.hosts.items() if host.smooth_pledging}
         for name, slice_ in hosts.items():
             for worker in slice_["workers"]:
-                worker["myscheduler"] = myscheduler(f"{name}/{worker['name']}", worker, fig)
+                smooth = (worker["miner"], worker["miner_role"]) in smooth_miners
+                worker["myscheduler"] = myscheduler(f"{name}/{worker['name']}", worker, fig, smooth)
             slices_paths = slice_["paths"]
             own = [path for path in slices_paths if path["can_seal"]]
             slice_["paths"] = [

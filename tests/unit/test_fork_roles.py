@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from file_set import Entry, wanted_text
 from lotus_miner import (
+    all_post_miner_problems,
     counter_listen,
     duty_problems,
     highest_sector,
@@ -18,7 +19,7 @@ from lotus_miner import (
     silent_with_repo,
 )
 from sealing_verify import miner_units
-from sealing_worker import drain_files, task_switches, tasks_of, worker_files, worker_problems
+from sealing_worker import drain_files, named_answers, task_switches, tasks_of, worker_files, worker_problems
 from unit_log import matching
 
 SEAL = ["--window-post=false", "--winning-post=false", "--p2p=true", "--sctype=get", "--sclisten=10.0.0.2:1357"]
@@ -100,6 +101,20 @@ def test_a_post_miner_has_no_sectors_and_no_workers() -> None:
     both = alone | {"b": {"Info": {"Hostname": "pc1-a/pc1-0"}}}
     assert "pc1-a/pc1-0" in post_miner_problems([[], both], "window", "window", False)[0]
     assert post_miner_problems([], "seal", "seal", False) == []
+
+
+def test_verify_asks_both_proving_miners_what_they_hold() -> None:
+    def answer(role: str, sectors: list[int]) -> dict[str, Any]:
+        own = {"id": {"Info": {"Hostname": f"{role}/{role}-miner"}}}
+        asked = [{"method": "SectorsList", "result": sectors}, {"method": "WorkerStats", "result": own}]
+        return {"item": role, "reachable": True, "answers": asked}
+
+    both = [answer("winning", [0, 1]), answer("window", [7])]
+    assert len(all_post_miner_problems(both, "post", "mainnet")) == 2
+    (found,) = all_post_miner_problems(both, "post", "devnet")
+    assert "window miner has 1 sectors of its own" in found
+    silent = {"item": "window", "reachable": False, "answers": []}
+    assert all_post_miner_problems([silent, {"item": "window", "failed": True}], "post", "mainnet") == []
 
 
 def test_who_may_know_a_higher_number() -> None:
@@ -203,6 +218,23 @@ def test_the_first_generation_has_flags_and_no_file() -> None:
     unit = files["/units/lotus-worker@pc1-0.service.d/sealyard.conf"]["content"]
     flags = "--precommit1max=2 --precommit2max=0 --commit2max=0 --forcep2fromlocalp1=false --precommit1holdmax=7"
     assert flags in unit
+
+
+def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches() -> None:
+    resources = {"AddPieceMax": 3, "PreCommit1Max": 2, "PreCommit2Max": 0, "Commit2Max": 0, "PreCommit1HoldMax": 7}
+    entry = {"Enabled": True, "TaskTypes": "FIN AP PC1", "Info": {"Hostname": "ip-10-0-0-5", "Resources": resources}}
+    stats = {"5e55": entry, "0the": {**entry, "Info": {"Hostname": "ip-10-0-0-6", "Resources": resources}}}
+    sessions = [{"item": "pc1-0", "result": "5e55"}, {"item": "pc2-0", "reachable": False, "result": None}]
+    assert "not registered" in worker_problems(stats, HOST_PLAN, "pc1-a", ["pc1-0"])[0]
+    (answer,) = named_answers([{"result": stats}], sessions, "pc1-a")
+    assert worker_problems(answer["result"], HOST_PLAN, "pc1-a", ["pc1-0"]) == []
+    assert answer["result"]["0the"]["Info"]["Hostname"] == "ip-10-0-0-6"
+    switches = task_switches([answer], HOST_PLAN, "pc1-a", "drained", 1)
+    assert [(one["method"], one["task"]) for one in switches] == [
+        ("TaskDisable", "seal/v0/addpiece"),
+        ("TaskDisable", "seal/v0/precommit/1"),
+    ]
+    assert drain_files(HOST_PLAN, "drained", "u", "g", 1) == []
 
 
 def test_a_worker_on_fallback_values_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def contract(name: str) -> Any:
     return json.loads((CONTRACTS / name).read_text("utf-8"))
 
 
-def planned(stack: str, **settings: Any) -> dict[str, Any]:
-    document = {
+def planned(stack: str, smooth: Collection[str] = (), **settings: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
         "settings": {"stack": stack, **settings},
         "hosts": {
             "win": {"roles": ["winning_miner", "sector_counter"], "address": "10.0.0.1"},
@@ -43,8 +44,10 @@ def planned(stack: str, **settings: Any) -> dict[str, Any]:
             "c2": {"roles": ["c2_worker"], "hardware": GPU, "address": "10.0.0.9"},
         },
     }
-    for host in document["hosts"].values():
+    for name, host in document["hosts"].items():
         host["rdma_address"] = f"{host['address']}/24"
+        if name in smooth:
+            host["smooth_pledging"] = True
     result = plan(document)
     jsonschema.Draft202012Validator(SCHEMA).validate(result)
     assert result["errors"] == []
@@ -127,6 +130,17 @@ def test_the_fork_runs_few_processes_with_core_groups_and_myscheduler() -> None:
     assert len(result["groups"]) <= 2 + 1  # one per miner, and the host that seals alone
     paths = [path for slice_ in result["hosts"].values() for path in slice_["paths"]]
     assert all(path["groups"] is None and len(path["workers"]) == 1 for path in paths if path["can_seal"])
+
+
+def test_smooth_pledging_of_the_fork_levels_the_load_of_that_miners_workers() -> None:
+    result = planned("lotus_distributed", smooth={"seal"}, deal_share=0.3)
+    smooth = {
+        (worker["miner_role"], "AP" in worker["tasks"], worker["myscheduler"]["AutoPledgeDiff"])
+        for _, worker in workers(result)
+    }
+    assert {("seal", True, 1), ("seal", False, 0), ("deal", True, 0)} <= smooth
+    assert not smooth & {("seal", True, 0), ("deal", True, 1), ("deal", False, 1)}
+    assert all(not worker["myscheduler"]["AutoPledgeDiff"] for _, worker in workers(planned("lotus_distributed")))
 
 
 def test_the_fork_has_one_counter_and_its_matrix_of_roles() -> None:

@@ -386,6 +386,24 @@ def test_stats_of_the_fork() -> None:
     assert "is at PreCommit1Max for PC1" in say(cluster.report(), "pc1-a/pc1-0")
     cluster.stats[IDS["pc1-a"]]["Tasks"] = "Running:  | Preparing:  | Capacity: AP(1) PC1(0)"
     assert "is allowed none by its myscheduler.json for PC1" in say(cluster.report(), "pc1-a/pc1-0")
+    cluster.journal = (
+        f"sector s-t01000-5 sched: not scheduling on worker {ident}@pc1-a/pc1-0 for PC1 from schedAcceptable; "
+        "not enough PreCommit1 quota"
+    )
+    assert "as full as the plan" not in "\n".join(cluster.report())
+    cluster.queue.clear()
+    assert "is allowed none by its myscheduler.json for PC1" in say(cluster.report(), "pc1-a/pc1-0")
+
+
+def test_the_first_generation_is_known_by_its_sessions() -> None:
+    cluster = Cluster()
+    before = cluster.report()
+    for ident, listed in cluster.stats.items():
+        name = listed["Info"]["Hostname"]
+        host, _, worker = name.partition("/")
+        listed["Info"]["Hostname"] = "ip-10-0-0-1"
+        cluster.hostvars[host]["why_idle_sessions"] = {"results": [{"item": worker, "result": ident}]}
+    assert cluster.report() == before
 
 
 def test_the_fork_is_not_asked_with_the_actor() -> None:
