@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,11 @@ MOUNT_FLOORS = {
     10 * GBIT: {"pc2_read": 0.9e9, "pc1_write": 0.9e9},
 }
 """Bytes per second that one mount must reach, by the speed of the link; advice, to be calibrated on the real hosts."""
+LINK_FLOORS = ("bandwidth_bits_per_sec", "latency_usec", "lost")
+PLANNED = "planned_bits_per_sec"
 FIGURES = ("bytes_per_sec", "p99_usec", "msg")
 LATENCY_USEC = 20.0
-"""A write of 8 bytes over one switch takes 2 to 3; more than this means another way than RDMA hardware."""
+"""A write of 4 KiB over one switch takes 3 to 4; more than this means another way than RDMA hardware."""
 
 
 def check_rounds(hosts: Sequence[str], most_pairs: int = 16) -> list[list[tuple[str, str]]]:
@@ -45,7 +48,7 @@ def check_rounds(hosts: Sequence[str], most_pairs: int = 16) -> list[list[tuple[
 
 def identity_key(identity: Mapping[str, Any]) -> str:
     """Digest of what a host's measurements depend on: kernel, firmware, driver, MTU, and the options of its mounts."""
-    text = json.dumps(identity, sort_keys=True)
+    text = json.dumps({key: value for key, value in identity.items() if key != PLANNED}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -60,15 +63,18 @@ def due_rounds(
     again: bool,
     most_pairs: int = 16,
 ) -> list[list[list[str]]]:
-    """Rounds of the pairs that were not measured since something changed on either host (all with `again`)."""
+    """Rounds of the pairs of one network that were not measured since either host changed (all with `again`)."""
     keys = {host: identity_key(identity) for host, identity in identities.items()}
 
     def known(one: str, other: str) -> bool:
         kept = (records.get(one) or {}).get("links", {}).get(other) or {}
         return not again and not kept.get("trouble") and kept.get("key") == pair_key(keys[one], keys[other])
 
+    def linked(one: str, other: str) -> bool:
+        return bool(identities[one]["network"] == identities[other]["network"])
+
     due = [
-        [[one, other] for one, other in pairs if not known(one, other)]
+        [[one, other] for one, other in pairs if linked(one, other) and not known(one, other)]
         for pairs in check_rounds(list(identities), most_pairs)
     ]
     return [pairs for pairs in due if pairs]
@@ -84,24 +90,37 @@ def partner(pairs: Sequence[Sequence[str]], host: str) -> dict[str, Any]:
     return {}
 
 
+def check_identities(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """What each host says of itself, with the speed that the plan (`speeds`, bits per second) knows of its card."""
+    found = check_collect(hosts, hostvars, "network_check_self", "identity")
+    return {host: {**one, PLANNED: int(speeds.get(host) or 0)} for host, one in found.items()}
+
+
+def _built_for(identity: Mapping[str, Any]) -> int:
+    """Bits per second; a card that has agreed on less than the plan says is judged by the plan."""
+    return max(int(identity["speed_bits_per_sec"]), int(identity.get(PLANNED, 0)))
+
+
 def link_floors(
     one: Mapping[str, Any], other: Mapping[str, Any], floors: Mapping[str, Any] | None = None
 ) -> dict[str, float]:
-    """Floors of a link from the slower of its two cards; {} where a card is emulated, which says nothing of speed."""
+    """Floors of a link from the slower of its two cards; where one is emulated, only those that the operator gives."""
+    own = {key: float(value) for key, value in (floors or {}).items() if key in LINK_FLOORS}
     if one["soft"] or other["soft"]:
-        return {}
-    speed = min(one["speed_bits_per_sec"], other["speed_bits_per_sec"])
-    found = {"bandwidth_bits_per_sec": speed * BANDWIDTH_SHARE, "latency_usec": LATENCY_USEC, "lost": 0.0}
-    return {**found, **{key: float(value) for key, value in (floors or {}).items() if key in found}}
+        return own
+    speed = min(_built_for(one), _built_for(other))
+    return {"bandwidth_bits_per_sec": speed * BANDWIDTH_SHARE, "latency_usec": LATENCY_USEC, "lost": 0.0, **own}
 
 
 def mount_floor(identity: Mapping[str, Any], profile: str, floors: Mapping[str, Any] | None = None) -> float:
     """Bytes per second a mount must reach; 0 where the card is emulated or slower than any that was ever tried."""
-    if identity["soft"]:
-        return 0.0
     if floors and f"{profile}_bytes_per_sec" in floors:
         return float(floors[f"{profile}_bytes_per_sec"])
-    fitting = [speed for speed in MOUNT_FLOORS if speed <= identity["speed_bits_per_sec"]]
+    if identity["soft"]:
+        return 0.0
+    fitting = [speed for speed in MOUNT_FLOORS if speed <= _built_for(identity)]
     return MOUNT_FLOORS[max(fitting)][profile] if fitting else 0.0
 
 
@@ -110,21 +129,19 @@ def link_problems(pair: Sequence[str], measured: Mapping[str, Any], floors: Mapp
     name = f"{pair[0]} - {pair[1]}"
     if measured.get("trouble"):
         return [f"{name}: {measured['trouble'][0]}: look at cable, VLAN, MTU and the RDMA device of both"]
-    if not floors:
-        return []
     problems = []
-    if measured["bandwidth_bits_per_sec"] < floors["bandwidth_bits_per_sec"]:
+    if measured["bandwidth_bits_per_sec"] < floors.get("bandwidth_bits_per_sec", 0):
         problems.append(
             f"{name}: {_gbit(measured['bandwidth_bits_per_sec'])}, at least {_gbit(floors['bandwidth_bits_per_sec'])} "
             "are wanted: look at speed and PCIe lanes of both cards, at PFC and ECN of the switch"
         )
-    if measured["latency_usec"] > floors["latency_usec"]:
+    if measured["latency_usec"] > floors.get("latency_usec", math.inf):
         problems.append(
             f"{name}: {measured['latency_usec']:.1f} us, at most {floors['latency_usec']:g} are wanted: "
             "the way is not direct, or the CPUs sleep"
         )
     lost = sum(measured.get("lost", {}).values())
-    if lost > floors["lost"]:
+    if lost > floors.get("lost", math.inf):
         names = ", ".join(f"{key} {value}" for key, value in sorted(measured["lost"].items()))
         problems.append(f"{name}: lost or repeated {lost} packets ({names}): check PFC of the switch ports and cables")
     return problems
@@ -132,8 +149,8 @@ def link_problems(pair: Sequence[str], measured: Mapping[str, Any], floors: Mapp
 
 def mount_problems(host: str, path: str, profile: str, measured: Mapping[str, Any], floor: float) -> list[str]:
     """What is wrong with a mount."""
-    if "bytes_per_sec" not in measured:
-        return [f"{host}: {measured.get('msg', 'the mount was not measured')}"]
+    if not measured.get("bytes_per_sec"):
+        return [f"{host}: {measured.get('msg') or f'{path} was not measured'}"]
     if measured["bytes_per_sec"] < floor:
         what = "writes as PC1" if profile == "pc1_write" else "reads as PC2"
         return [
@@ -161,6 +178,7 @@ def check_links(
             trouble = list(result.get("trouble") or [])
             if "rping" not in result:
                 trouble = [str(result.get("msg") or "the host did not measure")]
+            trouble += [told for told in other.get("trouble") or [] if told not in trouble]
             lost = {
                 f"{key} of {owner}": count
                 for owner, side in ((host, result), (peer, other))
@@ -185,43 +203,63 @@ def check_records(
     links: Sequence[Mapping[str, Any]],
     mounts: Mapping[str, Sequence[Mapping[str, Any]]],
     floors: Mapping[str, Any] | None = None,
+    members: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """What to keep on each host: {key, links {peer: …}, mounts {path profile: …}, problems}, newest measurement wins.
 
     A link that is below its floor is a problem of the end with more such links; of both where they have equally many.
+    Of `members` (all hosts with RDMA cards) those that are not looked at now keep their links and verdicts; links to
+    hosts that are no members any more are forgotten, and mounts that the host does not have any more.
     """
     hosts = sorted(identities)
     records: dict[str, dict[str, Any]] = {
         host: {
             "key": identity_key(identities[host]),
-            "links": dict((old.get(host) or {}).get("links") or {}),
-            "mounts": dict((old.get(host) or {}).get("mounts") or {}),
+            "links": {
+                peer: dict(kept)
+                for peer, kept in ((old.get(host) or {}).get("links") or {}).items()
+                if peer in identities or peer in members
+            },
+            "mounts": {
+                name: dict(kept)
+                for name, kept in ((old.get(host) or {}).get("mounts") or {}).items()
+                if name.rpartition(" ")[0] in identities[host]["mounts"]
+            },
         }
         for host in hosts
     }
     for link in links:
         for host, peer in (link["pair"], list(reversed(link["pair"]))):
-            kept = {key: value for key, value in link.items() if key != "pair"}
-            found = link_problems(link["pair"], link, link_floors(identities[host], identities[peer], floors))
-            records[host]["links"][peer] = {**kept, "problems": found}
+            records[host]["links"][peer] = {key: value for key, value in link.items() if key != "pair"}
     for host, measured in mounts.items():
         for each in measured:
-            floor = mount_floor(identities[host], each["profile"], floors)
-            found = mount_problems(host, each["path"], each["profile"], each["result"], floor)
             records[host]["mounts"][f"{each['path']} {each['profile']}"] = {
                 "key": identity_key(identities[host]),
                 "bytes_per_sec": each["result"].get("bytes_per_sec", 0),
                 "p99_usec": each["result"].get("p99_usec", 0.0),
-                "problems": found,
+                "msg": each["result"].get("msg", ""),
             }
+    for host in hosts:
+        # What was measured before is judged again: floors may have changed, and nothing need be measured for that.
+        for peer, kept in records[host]["links"].items():
+            if peer in identities:
+                floors_here = link_floors(identities[host], identities[peer], floors)
+                kept["problems"] = link_problems(sorted((host, peer)), kept, floors_here)
+        for name, kept in records[host]["mounts"].items():
+            path, _, profile = name.rpartition(" ")
+            kept["problems"] = mount_problems(host, path, profile, kept, mount_floor(identities[host], profile, floors))
     bad = {
         host: [peer for peer, kept in records[host]["links"].items() if kept["problems"] and peer in records]
         for host in hosts
     }
     for host in hosts:
-        # One bad card spoils the links of all others; they must not be refused for it.
-        blamed = [peer for peer in bad[host] if len(bad[host]) >= len(bad[peer])]
-        problems = [problem for peer in sorted(blamed) for problem in records[host]["links"][peer]["problems"]]
+        problems = []
+        for peer, kept in sorted(records[host]["links"].items()):
+            if peer in records:
+                # One bad card spoils the links of all others; they must not be refused for it.
+                kept["blamed"] = peer in bad[host] and len(bad[host]) >= len(bad[peer])
+            if kept.get("blamed"):
+                problems += kept["problems"]
         problems += [problem for kept in records[host]["mounts"].values() for problem in kept["problems"]]
         records[host]["problems"] = problems
     return records
@@ -306,6 +344,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "check_collect": check_collect,
+            "check_identities": check_identities,
             "check_kept": check_kept,
             "check_links": check_links,
             "check_mounted": check_mounted,

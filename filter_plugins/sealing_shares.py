@@ -80,6 +80,33 @@ def nfs_exports(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{key: export[key] for key in ("path", "networks", "sync")} for export in host_plan.get("exports", [])]
 
 
+def nfs_users(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], server: str
+) -> dict[str, list[str] | dict[str, list[str]]]:
+    """Return who has mounted what of a server, as options `mounted_by` and `asked` of module nfs_leftovers.
+
+    `hosts` that were not asked in this run (module nfs_leftovers, side client) count as unknown.
+    """
+    own = _addresses(hostvars[server])
+    mounted_by: dict[str, list[str]] = {}
+    asked: list[str] = []
+    for host in hosts:
+        said = (hostvars[host].get("nfs_rdma_client_leftovers") or {}).get("mounted")
+        if said is None:
+            continue
+        asked += _addresses(hostvars[host])
+        for source in said:
+            address, _, path = source.partition(":/")
+            if address in own:
+                mounted_by.setdefault(f"/{path}", []).append(host)
+    return {"mounted_by": mounted_by, "asked": sorted(asked)}
+
+
+def _addresses(variables: Mapping[str, Any]) -> list[str]:
+    names = ("sealing_rdma_address", "sealing_address", "ansible_host")
+    return sorted({str(variables[name]).split("/", 1)[0] for name in names if variables.get(name)})
+
+
 def served_paths(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sector paths that lie on the host's exports: their server writes their identity.
 
@@ -113,5 +140,6 @@ class FilterModule:
             "nfs_guard": nfs_guard,
             "nfs_mount_files": nfs_mount_files,
             "nfs_mount_units": nfs_mount_units,
+            "nfs_users": nfs_users,
             "served_paths": served_paths,
         }

@@ -538,6 +538,7 @@ class FilterModule:
             "named_answers": named_answers,
             "named_stats": named_stats,
             "path_directories": path_directories,
+            "mounts_below": mounts_below,
             "path_files": path_files,
             "running_jobs": running_jobs,
             "task_switches": task_switches,

@@ -39,6 +39,7 @@ PACKAGES = (
     "nvme-cli",
     "fio",
     "network-manager",
+    "netplan.io",
 )
 
 

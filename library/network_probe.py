@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -24,7 +25,7 @@ description:
     ib_write_lat between them and returns what was measured and what the counters of lost packets rose by.
 options:
   state: {type: str, choices: [identify, serve, measure], required: true, description: What to do.}
-  address: {type: str, required: true, description: 'The own address in the RDMA network, a prefix is ignored.'}
+  address: {type: str, required: true, description: The own address in the RDMA network with its prefix.}
   peer_address: {type: str, default: '', description: The other's address.}
   duration_sec: {type: int, default: 5, description: How long bandwidth is measured.}
   iterations: {type: int, default: 0, description: Messages in place of a duration, for slow emulated cards.}
@@ -43,12 +44,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 identity:
-  description: Interface, device, driver, firmware, kernel, speed (0 where unknown), options of mounts.
+  description: >-
+    Interface, device, driver, firmware, kernel, MTU of both, type of the address's GID, speed (0 where unknown),
+    options of mounts.
   type: dict
   returned: always
 rping: {description: Whether rping came through., type: bool, returned: state is measure}
 bandwidth_bits_per_sec: {description: Average of ib_write_bw., type: float, returned: state is measure}
-latency_usec: {description: Typical time of ib_write_lat., type: float, returned: state is measure}
+latency_usec: {description: Typical time in which ib_write_lat writes 4 KiB., type: float, returned: state is measure}
 lost: {description: By how much counters of lost packets rose., type: dict, returned: state is not identify}
 busy: {description: Workers that run here., type: list, elements: str, returned: state is identify}
 """
@@ -57,6 +60,9 @@ PORTS = {"rping": 7174, "ib_write_bw": 18515, "ib_write_lat": 18516}
 MEASURES = ("ib_write_bw", "ib_write_lat")
 RETRY_SEC = 0.5
 MESSAGE_BYTES = 65536
+LATENCY_BYTES = 4096
+HEADER_BYTES = 28
+"""Of IPv4 and ICMP, which count against the MTU."""
 TRAFFIC_CLASS = 106
 """DSCP 26 with ECN, what role rdma_nic sets for NFS."""
 LOSS = re.compile(
@@ -131,8 +137,9 @@ def read(path: Path) -> str:
         return ""
 
 
-def identify(address: str, mounts: Sequence[str]) -> dict[str, Any]:
+def identify(own: str, mounts: Sequence[str]) -> dict[str, Any]:
     """What measurements of this host depend on; ValueError when no interface has the address."""
+    address = own.split("/")[0]
     interface = own_interface(json.loads(output(["ip", "-j", "address"]) or "[]"), address)
     if not interface:
         raise ValueError(f"no interface has {address}: run playbooks/network.yml")
@@ -147,15 +154,52 @@ def identify(address: str, mounts: Sequence[str]) -> dict[str, Any]:
     speed = read(sys_net / "speed")
     return {
         "interface": interface,
+        "network": str(ipaddress.ip_interface(own).network),
         "device": device,
         "driver": "rdma_rxe" if soft else driver.resolve().name,
         "firmware": read(Path("/sys/class/infiniband") / device / "fw_ver"),
         "kernel": os.uname().release,
         "mtu": int(read(sys_net / "mtu") or 0),
+        "rdma_mtu": active_mtu(output(["ibv_devinfo", "-d", device])),
+        "gid_types": gid_types(Path("/sys/class/infiniband") / device / "ports/1", address),
         "speed_bits_per_sec": int(speed) * 10**6 if speed.isdigit() else 0,
         "soft": soft,
         "mounts": nfs_options(read(Path("/proc/mounts")), mounts),
     }
+
+
+def active_mtu(text: str) -> int:
+    """Active MTU in the output of ibv_devinfo, 0 when it tells none."""
+    found = re.search(r"active_mtu:\s*(\d+)", text)
+    return int(found[1]) if found else 0
+
+
+def gid_types(port: Path, address: str) -> list[str]:
+    """Types of the GIDs that hold an address, such as RoCE v2."""
+    found = ipaddress.ip_address(address)
+    wanted = (found if found.version == 6 else ipaddress.IPv6Address(f"::ffff:{found}")).exploded
+    return sorted({read(port / "gid_attrs/types" / gid.name) for gid in port.glob("gids/*") if read(gid) == wanted})
+
+
+def card_trouble(identity: Mapping[str, Any]) -> list[str]:
+    """What keeps a card from RoCE v2 with the frames of its MTU."""
+    told = []
+    if "RoCE v2" not in identity["gid_types"]:
+        told.append(f"GID of {identity['device']}: {', '.join(identity['gid_types']) or 'none'} and not RoCE v2")
+    if identity["mtu"] >= LATENCY_BYTES * 2 and identity["rdma_mtu"] < LATENCY_BYTES:
+        told.append(
+            f"RDMA MTU of {identity['device']}: {identity['rdma_mtu']} where its interface has {identity['mtu']}"
+        )
+    return told
+
+
+def path_trouble(interface: str, mtu: int, peer: str, wait_sec: int = 10) -> list[str]:
+    """Whether packets of the MTU reach the other host in one piece."""
+    command = ["ping", "-q", "-c", "1", "-w", str(wait_sec), "-M", "do", "-I", interface]
+    if output([*command, "-s", str(mtu - HEADER_BYTES), peer], wait_sec + 20):
+        return []
+    small = output([*command, peer], wait_sec + 20)
+    return [f"MTU: packets of {mtu} bytes do not pass, small ones {'do' if small else 'neither'}"]
 
 
 def running_workers() -> list[str]:
@@ -188,7 +232,7 @@ def programs(identity: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     return {
         "rping": ping,
         "ib_write_bw": ["ib_write_bw", *common, *port("ib_write_bw"), *large, *amount, "--report_gbits", *to],
-        "ib_write_lat": ["ib_write_lat", *common, *port("ib_write_lat"), "-s", "8", *few, *to],
+        "ib_write_lat": ["ib_write_lat", *common, *port("ib_write_lat"), "-s", str(LATENCY_BYTES), *few, *to],
     }
 
 
@@ -240,17 +284,21 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = dict(module.params)
-    given["address"] = given["address"].split("/")[0]
     try:
         identity = identify(given["address"], given["mounts"])
+        given["address"] = given["address"].split("/")[0]
         if given["state"] == "identify" or module.check_mode:
             module.exit_json(changed=False, identity=identity, busy=running_workers())
+        measures = given["state"] == "measure"
+        trouble = card_trouble(identity)
+        if measures:
+            trouble += path_trouble(identity["interface"], identity["mtu"], given["peer_address"])
         before = counters(identity)
-        results = run_programs(programs(identity, given), given["timeout_sec"], given["state"] == "measure")
+        results = run_programs(programs(identity, given), given["timeout_sec"], measures)
         lost = risen(before, counters(identity))
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    trouble = [f"{name}: {last_words(text)}" for name, (good, text) in results.items() if not good]
+    trouble += [f"{name}: {last_words(text)}" for name, (good, text) in results.items() if not good]
     module.exit_json(
         changed=False,
         identity=identity,

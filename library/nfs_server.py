@@ -17,7 +17,7 @@ module: nfs_server
 short_description: Exports, and the running nfsd
 description:
   - Writes one file of exports, each of a directory that is mounted from a data disk. A directory of the system disk, as
-    an unmounted mount point is one, is refused.
+    an unmounted mount point is one, is refused. What was exported before stays until module nfs_leftovers retires it.
   - Reads C(/proc/fs/nfsd) and repairs what can be repaired while clients work (the RDMA listener, the threads). What
     needs a restart is done where no client is connected, or with O(allow_restart).
 options:
@@ -155,6 +155,18 @@ def render(exports: Sequence[Mapping[str, Any]], mounts: Sequence[Mounted], squa
         path = f'"{export["path"]}"' if " " in export["path"] else export["path"]
         lines.append(" ".join([path, *(f"{network}({words})" for network in sorted(export["networks"]))]))
     return "\n".join(lines) + "\n"
+
+
+def left_over(before: str, text: str) -> list[str]:
+    """Return the lines that are not wanted any more; module nfs_leftovers retires them once nobody uses them."""
+
+    def path(line: str) -> str:
+        return line[1:].split('"', 1)[0] if line.startswith('"') else line.split()[0]
+
+    wanted = {path(line) for line in text.splitlines() if not line.startswith("#")}
+    return [
+        line for line in before.splitlines() if line.strip() and not line.startswith("#") and path(line) not in wanted
+    ]
 
 
 def exported(etab: str) -> set[tuple[str, str, bool]]:
@@ -301,6 +313,7 @@ def export(options: Mapping[str, Any], check: bool) -> tuple[list[str], dict[str
         return [f"export nothing yet: {text}" for text in wrong], None
     file, text = Path(options["file"]), render(options["exports"], mounts, options["squash"])
     before = file.read_text(encoding="utf-8") if file.exists() else ""
+    text += "".join(f"{line}\n" for line in left_over(before, text))
     known = exported(ETAB.read_text(encoding="utf-8")) if ETAB.exists() else set()
     stale = not wanted_exports(options["exports"]) <= known
     steps = [f"write {file}"] if before != text else []

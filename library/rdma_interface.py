@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import shlex
 import shutil
@@ -24,7 +25,8 @@ description:
   - Writes one file of whoever owns the interface (systemd-networkd, netplan or NetworkManager) and has it applied.
   - An interface whose file, addresses and MTU are right is not touched.
   - Before a change a timer is started on the host that restores the files of before; O(state=confirmed) stops it. A
-    controller that loses the host cannot confirm, so the host comes back by itself.
+    controller that loses the host cannot confirm, so the host comes back by itself. A host that boots before it was
+    confirmed takes the change back at that boot.
   - A change that cuts a link in use (NFS mounts over it, NFS clients of it, running workers, this very connection) is
     refused without O(allow_disruption).
 options:
@@ -98,6 +100,9 @@ SYS = Path("/sys")
 KEPT = Path("/var/lib/sealyard/network-rollback")
 """Files of before, and the script that puts them back; gone once confirmed."""
 ROLLBACK_UNIT = "sealyard-network-rollback"
+UNITS = Path("/etc/systemd/system")
+BOOT_UNIT = "sealyard-network-rollback-at-boot.service"
+"""Does what the timer would have done, because a timer of systemd-run is gone after a boot."""
 APPLY_LIMIT_SEC = 60
 OWNERS = ("netplan", "networkmanager", "networkd")
 
@@ -254,8 +259,35 @@ def restore_script(saved: Mapping[Path, Path | None], wanted: Sequence[Wanted], 
         ]
         lines += [f"ip address replace {shlex.quote(one)} dev {name} || true" for one in before.addresses]
         lines.append(f"ip link set dev {name} {'up' if before.up else 'down'} || true")
-    lines.append(f"rm -rf {shlex.quote(str(KEPT))}")
+    lines.append(shlex.join(["rm", "-f", *map(str, boot_files())]))
+    lines += [f"rm -rf {shlex.quote(str(KEPT))}", "sync"]
     return "\n".join(lines) + "\n"
+
+
+def boot_files() -> list[Path]:
+    """The unit that takes the change back at a boot, and the link that makes the boot start it."""
+    return [UNITS / "multi-user.target.wants" / BOOT_UNIT, UNITS / BOOT_UNIT]
+
+
+def boot_unit(names: Sequence[str]) -> str:
+    """Text of that unit: after the owner of the interfaces, so that it is told too, and before anything is mounted."""
+    escaped = [name.replace("-", r"\x2d") for name in names]
+    devices = " ".join(f"sys-subsystem-net-devices-{name}.device" for name in escaped)
+    return f"""# Written by Sealyard, role rdma_nic; gone once the change of the network is confirmed.
+[Unit]
+Description=Take back a change of the network that was never confirmed
+ConditionPathExists={KEPT}/restore
+Wants={devices}
+After={devices} network.target systemd-networkd.service NetworkManager.service
+Before=network-online.target remote-fs-pre.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/bash {KEPT}/restore
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def run(command: Sequence[str], check: bool = False) -> str:
@@ -425,6 +457,13 @@ def save_and_arm(files: Sequence[Path], wanted: Sequence[Wanted], found: Sequenc
     script = KEPT / "restore"
     script.write_text(restore_script(saved, wanted, found), encoding="utf-8")
     script.chmod(0o700)
+    link, unit = boot_files()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text(boot_unit([one.name for one in wanted]), encoding="utf-8")
+    link.unlink(missing_ok=True)
+    link.symlink_to(unit)
+    # Only the next boot reads them; they must have reached the disk before the network changes.
+    os.sync()
     command = ["systemd-run", "--quiet", f"--unit={ROLLBACK_UNIT}", f"--on-active={rollback_sec}s"]
     run([*command, "--timer-property=AccuracySec=1s", "/bin/bash", str(script)], check=True)
 
@@ -438,7 +477,10 @@ def disarm() -> None:
             "the change was not confirmed in time and the host has put its network back as it was: look why the "
             "controller could not reach it, or raise rdma_nic_rollback_sec"
         )
+    for path in boot_files():
+        path.unlink(missing_ok=True)
     shutil.rmtree(KEPT, ignore_errors=True)
+    os.sync()
 
 
 def settled(wanted: Wanted) -> bool:

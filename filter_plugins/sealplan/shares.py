@@ -91,6 +91,8 @@ def add_shares(doc: Document, groups: list[Group], hosts: dict[str, Any], warnin
         ]
         if offered:
             hosts[name]["nfs_threads"] = nfs_threads(doc.hosts[name].hardware)
+        if link := link_bits_per_sec(doc.hosts[name]):
+            hosts[name]["link_bits_per_sec"] = link
     _judge_addresses(doc, mounts, exports)
     if doc.settings.stack == "lotus":
         _share_paths(doc, hosts)
@@ -104,6 +106,18 @@ def nfs_threads(hardware: Mapping[str, Any] | None) -> int:
     rates = [device.get("rate_bits_per_sec") or 0 for device in hardware.get("rdma") or ()]
     ports = max(1, round(sum(rates) / PORT_BITS_PER_SEC))
     return max(FEWEST_THREADS, min(THREADS_PER_PORT * ports, 2 * len(machine.cores)))
+
+
+def link_bits_per_sec(host: Host) -> int:
+    """Speed that the host's RDMA card is built for, of several the slowest; 0 where nobody knows.
+
+    What a card has agreed on with its switch may be less, and is then to be found out and not to be believed.
+    """
+    if network_of(host.rdma_address) is None or host.hardware is None:
+        return 0
+    return min(
+        (int(rate) for card in host.hardware.get("rdma") or () if (rate := card.get("rate_bits_per_sec"))), default=0
+    )
 
 
 def network_of(address: str | None) -> Network | None:

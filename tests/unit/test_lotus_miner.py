@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from pathlib import Path
 
+import jinja2
 import lotus_peer_id
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 from lotus_miner import members, missing_reservations, run_of, unproven
+from sealing_worker import mounts_below
 
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
 
@@ -96,3 +101,22 @@ def test_the_peer_id_holds_the_public_half_of_the_key() -> None:
 def test_a_key_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="not Ed25519"):
         lotus_peer_id.peer_id(json.dumps({"PrivateKey": base64.b64encode(b"\x08\x00rsa").decode()}))
+
+
+def test_a_miner_does_not_start_on_an_empty_mount_point() -> None:
+    """Its stores on a share of the plan are guarded, its local ones are not."""
+    stores = [{"path": "/mnt/store"}, {"path": "/mnt/local"}]
+    shares = mounts_below(stores, [{"path": "/mnt/store", "transport": "rdma"}])
+    role = Path(__file__).parents[2] / "roles/lotus_miner"
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(role / "templates"), trim_blocks=True)
+    environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
+    template = environment.get_template("lotus-miner.service.j2")
+    given = {"lotus_miner_environment": {}, "lotus_miner_flags": [], "lotus_miner_share_units": "mnt-store.mount"}
+    text = template.render(given, lotus_miner_shares=shares)
+    guard = "ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py /mnt/store=rdma\n"
+    assert guard in text and text.index(guard) < text.index("ExecStart=")
+    assert "After=mnt-store.mount\n" in text and "PartOf=" not in text
+    alone = template.render(given, lotus_miner_shares=[])
+    assert "nfs_transport" not in alone and "mount" not in alone
+    defined = yaml.safe_load((role / "vars/main.yml").read_text())
+    assert "mounts_below(sealing_host_plan.mounts" in defined["lotus_miner_shares"]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from network_check import (
     check_collect,
+    check_identities,
     check_kept,
     check_links,
     check_mounted,
@@ -32,7 +33,7 @@ from network_check import (
 def card(**given: Any) -> dict[str, Any]:
     base = {
         "interface": "eth1", "device": "rocep1s0", "driver": "mlx5_core", "firmware": "16.35.2000",
-        "kernel": "6.1.0-31", "mtu": 9000,
+        "kernel": "6.1.0-31", "mtu": 9000, "network": "10.0.0.0/24", "rdma_mtu": 4096, "gid_types": ["RoCE v2"],
         "speed_bits_per_sec": 100 * 10**9, "soft": False, "mounts": {"/sealer": "nfs4 rw,proto=rdma"},
     }  # fmt: skip
     return base | given
@@ -150,6 +151,49 @@ def test_only_what_changed_is_measured_again() -> None:
     assert again["c"]["problems"] == bad["c"]["problems"] != []
 
 
+def test_floors_that_change_are_judged_without_measuring() -> None:
+    good = records({}, mounts={"a": [{"path": "/sealer", "profile": "pc1_write", "result": {"bytes_per_sec": 3e9}}]})
+    assert good["a"]["problems"] == []
+    floors = {"bandwidth_bits_per_sec": 95e9, "pc1_write_bytes_per_sec": 4e9}
+    again = check_records(good, CARDS, [], {}, floors)
+    assert (
+        "92.40 Gb/s, at least 95.00 Gb/s" in again["a"]["problems"][0] and "writes as PC1" in again["a"]["problems"][-1]
+    )
+    soft = {host: card(soft=True, driver="rdma_rxe", speed_bits_per_sec=0) for host in HOSTS}
+    assert check_records(good, soft, [], {})["b"]["problems"] == []
+    assert check_records(good, soft, [], {}, {"latency_usec": 1})["b"]["problems"]
+
+
+def test_a_run_on_some_hosts_forgets_no_verdict() -> None:
+    bad = records({frozenset("ab"): GOOD | {"bandwidth_bits_per_sec": 1e9}})
+    alone = check_records(bad, {"a": CARDS["a"]}, [], {}, None, HOSTS)
+    assert alone["a"]["problems"] == bad["a"]["problems"] != []
+    assert check_records(bad, {"a": CARDS["a"]}, [], {}, None, "acd")["a"]["problems"] == []
+
+
+def test_a_card_that_agreed_on_less_than_the_plan_says_is_found_out() -> None:
+    slow = card(speed_bits_per_sec=25 * 10**9)
+    cards = check_identities(HOSTS, {host: {"network_check_self": {"identity": slow}} for host in HOSTS}, {"a": 10**11})
+    figures = {frozenset("ab"): GOOD | {"bandwidth_bits_per_sec": 24e9}}
+    assert records(figures, cards)["a"]["problems"] == []  # b's is built for 25
+    both = check_identities(
+        HOSTS, {host: {"network_check_self": {"identity": slow}} for host in HOSTS}, dict.fromkeys(HOSTS, 10**11)
+    )
+    assert "24.00 Gb/s, at least 85.00 Gb/s" in records(figures, both)["a"]["problems"][0]
+    assert identity_key(both["a"]) == identity_key(slow)
+
+
+def test_only_cards_of_one_network_are_linked() -> None:
+    cards = CARDS | {"c": card(network="10.1.0.0/24"), "d": card(network="10.1.0.0/24")}
+    assert sorted(pair for pairs in due_rounds(cards, {}, False) for pair in pairs) == [["a", "b"], ["c", "d"]]
+
+
+def test_a_mount_that_is_gone_is_forgotten() -> None:
+    slow = [{"path": "/sealer", "profile": "pc2_read", "result": {"bytes_per_sec": 10**9}}]
+    bad = records({}, mounts={"a": slow})
+    assert check_records(bad, CARDS | {"a": card(mounts={})}, [], {})["a"]["problems"] == []
+
+
 def test_what_could_not_be_measured_is_tried_again() -> None:
     failed = records({frozenset("ab"): {"msg": "no answer"}})
     assert due_rounds(CARDS, failed, False) == [[["a", "b"]]]
@@ -207,6 +251,32 @@ def test_counters_that_rose() -> None:
     for name in ("out_of_sequence", "packet_seq_err", "rx_discards_phy", "out_of_seq_request", "rx_dropped"):
         assert network_probe.LOSS.search(name), name
     assert not network_probe.LOSS.search("rx_packets")
+
+
+def test_cards_that_are_no_roce_v2_or_have_small_frames_are_told(tmp_path: Any) -> None:
+    (tmp_path / "gids").mkdir()
+    (tmp_path / "gid_attrs/types").mkdir(parents=True)
+    for place, kind in (("0", "IB/RoCE v1"), ("1", "RoCE v2")):
+        (tmp_path / "gids" / place).write_text("0000:0000:0000:0000:0000:ffff:0a63:0001\n")
+        (tmp_path / "gid_attrs/types" / place).write_text(f"{kind}\n")
+    assert network_probe.gid_types(tmp_path, "10.99.0.1") == ["IB/RoCE v1", "RoCE v2"]
+    assert network_probe.gid_types(tmp_path, "10.99.0.2") == []
+    assert network_probe.card_trouble(card()) == []
+    told = network_probe.card_trouble(card(gid_types=["IB/RoCE v1"], rdma_mtu=1024))
+    assert told == [
+        "GID of rocep1s0: IB/RoCE v1 and not RoCE v2",
+        "RDMA MTU of rocep1s0: 1024 where its interface has 9000",
+    ]
+    assert network_probe.active_mtu("\tactive_mtu:\t\t4096 (5)\n") == 4096
+
+
+def test_what_the_serving_side_says_counts_too() -> None:
+    results = run(CARDS, {})
+    for each in results["a"]:
+        if each["part"]["state"] == "serve":
+            each["result"] = {**each["result"], "trouble": ["RDMA MTU of rocep1s0: 1024 where its interface has 9000"]}
+    found = check_records({}, CARDS, check_links(results, CARDS), {})
+    assert "RDMA MTU of rocep1s0: 1024" in found["a"]["problems"][0]
 
 
 def test_mount_options_without_addresses() -> None:

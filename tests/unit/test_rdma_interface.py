@@ -171,6 +171,7 @@ class TestRestore:
 
     def script(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, str]:
         monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+        monkeypatch.setattr(module, "UNITS", tmp_path / "units")
         (tmp_path / "kept").mkdir()
         old, new = tmp_path / "old.network", tmp_path / "new.network"
         old.write_text("changed")
@@ -219,11 +220,23 @@ class TestConfirm:
 
     def test_in_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+        monkeypatch.setattr(module, "UNITS", tmp_path / "units")
         (tmp_path / "kept").mkdir()
         commands = self.states(monkeypatch, "active\n")
         module.disarm()
         assert "systemctl stop sealyard-network-rollback.timer" in commands
         assert not (tmp_path / "kept").exists()
+
+    def test_a_boot_before_it_takes_the_change_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+        monkeypatch.setattr(module, "UNITS", tmp_path / "units")
+        self.states(monkeypatch, "active\n")
+        module.save_and_arm([tmp_path / "none"], [WANTED], [FOUND], 120)
+        link, unit = module.boot_files()
+        assert link.resolve() == unit and f"ExecStart=/bin/bash {tmp_path}/kept/restore" in unit.read_text()
+        assert f"rm -f {link} {unit}" in (tmp_path / "kept/restore").read_text()
+        module.disarm()
+        assert not link.is_symlink() and not unit.exists()
 
     def test_too_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.states(monkeypatch, "inactive\n")
@@ -235,6 +248,7 @@ def test_a_change_that_does_not_come_about_is_taken_back_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(module, "UNITS", tmp_path / "units")
     path = tmp_path / "etc/05-sealyard-enp65s0np0.network"
     monkeypatch.setattr(module, "network_file", lambda *_: (path, "new", 0o644))
     commands: list[str] = []

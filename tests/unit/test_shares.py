@@ -182,6 +182,12 @@ def test_threads_follow_ports_and_cores() -> None:
     ]
 
 
+def test_the_speed_of_a_link_is_that_of_the_declared_card() -> None:
+    hosts = planned()["hosts"]
+    assert hosts["store"]["link_bits_per_sec"] == 100_000_000_000
+    assert "link_bits_per_sec" not in hosts["p1"] and "link_bits_per_sec" not in hosts["win"]
+
+
 def test_the_order_of_hosts_changes_nothing() -> None:
     document = deepcopy(DOCUMENT)
     for host in document["hosts"].values():

@@ -48,6 +48,21 @@ def test_mtu_and_address_survive_a_boot(host: Host) -> None:
 def test_nothing_waits_to_be_taken_back(host: Host) -> None:
     assert not host.file("/var/lib/sealyard/network-rollback").exists
     assert not host.service("sealyard-network-rollback.timer").is_running
+    assert host.run("ls /etc/systemd/system/multi-user.target.wants/sealyard-network-rollback*").rc != 0
+
+
+def test_links_and_mounts_were_measured_and_are_good(host: Host) -> None:
+    file = host.file("/var/lib/sealyard/network-check.json")
+    if not file.exists:
+        pytest.skip("not measured yet")
+    record = json.loads(file.content_string)
+    assert record["problems"] == []
+    assert set(record["links"]) == {"storage-1", "pc1-1", "pc2-1"} - {name(host)}
+    for link in record["links"].values():
+        assert link["bandwidth_bits_per_sec"] > 0 and link["latency_usec"] > 0 and link["trouble"] == []
+    profiles = {"storage-1": set(), "pc1-1": {"/sealer pc1_write"}, "pc2-1": {"/sealer pc2_read"}}
+    assert set(record["mounts"]) == profiles[name(host)]
+    assert all(mount["bytes_per_sec"] > 0 for mount in record["mounts"].values())
 
 
 def test_connections_have_the_service_class_of_rdma(host: Host) -> None:
