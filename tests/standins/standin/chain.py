@@ -54,14 +54,14 @@ class Miner:
             }
 
     def deadline_sectors(self, deadline: int) -> list[int]:
-        return sorted(n for n, s in self.sectors.items() if s["Deadline"] == deadline)
+        return sorted(n for n, s in list(self.sectors.items()) if s["Deadline"] == deadline)
 
     def partitions(self, deadline: int) -> list[list[int]]:
         numbers = self.deadline_sectors(deadline)
         return [numbers[i : i + PARTITION_SECTORS] for i in range(0, len(numbers), PARTITION_SECTORS)]
 
     def raw_power(self) -> int:
-        return self.sector_size * sum(1 for s in self.sectors.values() if s["Active"] and not s["Faulty"])
+        return self.sector_size * sum(1 for s in list(self.sectors.values()) if s["Active"] and not s["Faulty"])
 
     def place(self, number: int, sealed: str, height: int) -> None:
         """Give a proven sector to a deadline that can still change (not the current one nor the next): the one with the

@@ -538,7 +538,7 @@ class Daemon:
         add(
             "read",
             "StateMinerFaults",
-            lambda a, _key=None: rle(n for n, s in self._miner(a).sectors.items() if s["Faulty"]),
+            lambda a, _key=None: rle(n for n, s in list(self._miner(a).sectors.items()) if s["Faulty"]),
         )
         add("read", "StateMinerRecoveries", lambda a, _key=None: rle([]))
         add(
@@ -676,7 +676,7 @@ class Daemon:
         ]
 
     def _sector_count(self, address: str, _key: Json = None) -> Json:
-        sectors = self._miner(address).sectors.values()
+        sectors = list(self._miner(address).sectors.values())
         return {
             "Live": len(sectors),
             "Active": sum(s["Active"] and not s["Faulty"] for s in sectors),

@@ -581,7 +581,7 @@ class Miner:
         add(
             "read",
             "SectorsListInStates",
-            lambda states: sorted(n for n, s in self.sealing.sectors.items() if s["State"] in states),
+            lambda states: sorted(n for n, s in list(self.sealing.sectors.items()) if s["State"] in states),
         )
         add("read", "SectorsStatus", lambda number, on_chain=False: self.sealing.status(int(number), on_chain))
         add("read", "SectorsRefs", lambda: {})

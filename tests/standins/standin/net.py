@@ -9,6 +9,7 @@ import json
 import socket
 import struct
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,6 +131,9 @@ class HttpServer:
             try:
                 answer = self.handler(request)
             except (CommandError, OSError, ValueError, KeyError, TypeError) as error:
+                answer = Response(500, f"{type(error).__name__}: {error}\n".encode())
+            except Exception as error:  # a mistake of ours: said in the log and to the caller, who would see a lost line
+                traceback.print_exc()
                 answer = Response(500, f"{type(error).__name__}: {error}\n".encode())
             head = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n"
             head += f"Content-Type: {answer.content_type}\r\n"

@@ -96,6 +96,8 @@ class Sealing:
         self.lock = threading.RLock()
         meta = miner.meta
         self.sectors: dict[int, Json] = {int(k): v for k, v in meta.setdefault("sectors", {}).items()}
+        # Taken before the API serves: what is pledged from then on drives itself.
+        self.unfinished = [number for number, sector in self.sectors.items() if sector["State"] not in FINAL]
         config = miner.config
         self.precommits = Batcher(
             "precommit",
@@ -115,10 +117,9 @@ class Sealing:
         return self.miner.config.seconds(f"Sealing.{what}BatchWait")
 
     def start(self) -> None:
-        for number, sector in self.sectors.items():
-            if sector["State"] not in FINAL:
-                self._log(sector, "event;sealing.SectorRestart", "{}")
-                self._spawn(number)
+        for number in self.unfinished:
+            self._log(self.sectors[number], "event;sealing.SectorRestart", "{}")
+            self._spawn(number)
 
     def _spawn(self, number: int) -> None:
         threading.Thread(target=self._drive, args=(number,), daemon=True).start()
@@ -182,7 +183,7 @@ class Sealing:
 
     def _check_limit(self) -> None:
         limit = self.miner.config.number("Sealing.MaxSealingSectors")
-        sealing = sum(1 for s in self.sectors.values() if s["State"] not in FINAL)
+        sealing = sum(1 for s in list(self.sectors.values()) if s["State"] not in FINAL)
         if limit and sealing >= limit:
             raise CommandError(f"too many sectors sealing (curSealing: {sealing}, max: {limit})")
 
@@ -410,7 +411,7 @@ class Sealing:
 
     def summary(self) -> dict[str, int]:
         out: dict[str, int] = {}
-        for sector in self.sectors.values():
+        for sector in list(self.sectors.values()):
             out[sector["State"]] = out.get(sector["State"], 0) + 1
         return out
 
