@@ -132,7 +132,7 @@ class HttpServer:
                 answer = self.handler(request)
             except (CommandError, OSError, ValueError, KeyError, TypeError) as error:
                 answer = Response(500, f"{type(error).__name__}: {error}\n".encode())
-            except Exception as error:  # a mistake of ours: said in the log and to the caller, who would see a lost line
+            except Exception as error:  # ours: a caller would only see a lost line
                 traceback.print_exc()
                 answer = Response(500, f"{type(error).__name__}: {error}\n".encode())
             head = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n"
