@@ -213,8 +213,6 @@ def retire_exports(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
         fresh.chmod(0o644)
         fresh.replace(EXPORTS)
         run("exportfs", "-r")
-        # A file system that nfsd still has open could not be unmounted.
-        run("exportfs", "-f")
         if not set(lines) - set(retired):
             EXPORTS.unlink()
             run("systemctl", "disable", "--quiet", "--now", "nfs-server.service")

@@ -131,7 +131,7 @@ def test_an_export_that_nobody_has_mounted_is_retired(exports: Path, monkeypatch
     assert server(check=True) == {"retired": ["/old"], "kept": []} and exports.read_text() == LINES
     assert server() == {"retired": ["/old"], "kept": []}
     assert "/old" not in exports.read_text() and "/sealer" in exports.read_text()
-    assert ran == ["exportfs -r", "exportfs -f"]
+    assert ran == ["exportfs -r"]
     assert server()["retired"] == []
 
 

@@ -91,6 +91,14 @@ def test_the_guard_says_no_to_a_mount_that_is_not_rdma(client: Host) -> None:
     assert client.run(f"{guard} /=rdma").rc == 1
 
 
+def test_nobody_mounts_over_tcp_that_was_not_asked_for(client: Host) -> None:
+    """By 4.1, because the kernel would carry a second mount by 4.2 over the RDMA connection that it has."""
+    options = "proto=tcp,vers=4.1,retry=0,soft,timeo=50,retrans=1"
+    tried = client.run("mkdir -p /run/by-tcp && timeout 60 mount -t nfs4 -o %s 10.99.0.1:/sealer /run/by-tcp", options)
+    assert tried.rc != 0 and "refused" in tried.stderr
+    assert not client.mount_point("/run/by-tcp").exists
+
+
 def test_one_sector_path_has_one_id_on_every_host(server: Host) -> None:
     texts = {on(name).file("/sealer/sectorstore.json").content_string for name in (SERVER, *CLIENTS)}
     assert len(texts) == 1 and '"AllowTo": [\n    "a"' in texts.pop()
