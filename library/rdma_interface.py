@@ -208,6 +208,11 @@ def network_file(kind: str, wanted: Wanted, mac: str) -> tuple[Path, str, int]:
     return Path(f"/etc/systemd/network/05-sealyard-{name}.network"), text, 0o644
 
 
+def former_files(kind: str, wanted: Wanted, mac: str) -> list[Path]:
+    """Our files for those who owned the interface before: two owners would pull it to and fro."""
+    return [path for other in OWNERS if other != kind and (path := network_file(other, wanted, mac)[0]).exists()]
+
+
 def apply_commands(kind: str, name: str) -> list[list[str]]:
     """The commands by which the owner takes up its files."""
     if kind == "netplan":
@@ -250,6 +255,8 @@ def restore_script(saved: Mapping[Path, Path | None], wanted: Sequence[Wanted], 
         if before.owner == "networkmanager":
             # The connection made by us is gone; the device takes up what it had.
             commands = [["nmcli", "connection", "reload"], ["nmcli", "device", "connect", before.name]]
+        if before.owner != "networkd":
+            commands = [["networkctl", "reload"], *commands]
         lines += [f"{shlex.join(command)} || true" for command in commands]
         lines.append(f"ip link set dev {name} mtu {before.mtu} || true")
         lines += [
@@ -505,10 +512,18 @@ def wait_settled(wanted: Wanted, sleep: Callable[[float], None] = time.sleep) ->
 def change(todo: Sequence[tuple[Wanted, Found]], rollback_sec: int) -> None:
     """Write and apply, with everything put back at once when an owner refuses."""
     files = {pair[0].name: network_file(pair[1].owner, pair[0], pair[1].mac) for pair in todo}
+    former = [path for wanted, found in todo for path in former_files(found.owner, wanted, found.mac)]
     save_and_arm(
-        [path for path, _, _ in files.values()], [one for one, _ in todo], [one for _, one in todo], rollback_sec
+        [*(path for path, _, _ in files.values()), *former],
+        [one for one, _ in todo],
+        [one for _, one in todo],
+        rollback_sec,
     )
     try:
+        for path in former:
+            path.unlink()
+        if any(path.parent.name == "network" for path in former):
+            run(["networkctl", "reload"])
         for wanted, found in todo:
             path, text, mode = files[wanted.name]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -577,7 +592,7 @@ def act(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
         differs = False
         if one.owner in OWNERS:
             path, text, _ = network_file(one.owner, wanted, one.mac)
-            differs = read(path) != text.strip()
+            differs = read(path) != text.strip() or bool(former_files(one.owner, wanted, one.mac))
         report = compare(wanted, one, differs)
         changes += report.changes
         if report.changes and one.owner in OWNERS:

@@ -264,3 +264,25 @@ def test_a_change_that_does_not_come_about_is_taken_back_at_once(
         module.change([(WANTED, FOUND)], 120)
     assert any(command.startswith("systemd-run") for command in commands)
     assert commands[-1].startswith("bash -c") and f"rm -f {path}" in commands[-1]
+
+
+def test_a_new_owner_takes_the_interface_from_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(module, "UNITS", tmp_path / "units")
+    folder = tmp_path / "network"
+    monkeypatch.setattr(module, "network_file", lambda kind, *_: (folder / kind, "new", 0o600))
+    monkeypatch.setattr(module, "wait_settled", lambda _: None)
+    commands: list[str] = []
+
+    def run(command: list[str], check: bool = False) -> str:
+        commands.append(" ".join(command))
+        return ""
+
+    monkeypatch.setattr(module, "run", run)
+    folder.mkdir()
+    (folder / "networkd").write_text("before")
+    module.change([(WANTED, found(owner="networkmanager"))], 120)
+    assert [path.name for path in folder.iterdir()] == ["networkmanager"]
+    assert commands.index("networkctl reload") < commands.index("nmcli connection reload")
+    subprocess.run(["bash", str(tmp_path / "kept/restore")], env={"PATH": "/usr/bin:/bin"}, check=False)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"networkd": "before"}
