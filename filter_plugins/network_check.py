@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 GBIT = 10**9
@@ -245,9 +245,11 @@ def check_records(
             if peer in identities:
                 floors_here = link_floors(identities[host], identities[peer], floors)
                 kept["problems"] = link_problems(sorted((host, peer)), kept, floors_here)
+                kept["floor"] = floors_here.get("bandwidth_bits_per_sec", 0.0)
         for name, kept in records[host]["mounts"].items():
             path, _, profile = name.rpartition(" ")
-            kept["problems"] = mount_problems(host, path, profile, kept, mount_floor(identities[host], profile, floors))
+            kept["floor"] = mount_floor(identities[host], profile, floors)
+            kept["problems"] = mount_problems(host, path, profile, kept, kept["floor"])
     bad = {
         host: [peer for peer, kept in records[host]["links"].items() if kept["problems"] and peer in records]
         for host in hosts
@@ -309,32 +311,36 @@ def _unmeasured(kept: Mapping[str, Any], key: str) -> bool:
 
 def check_table(records: Mapping[str, Mapping[str, Any]], identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Lines of the table of all links and mounts, the bad ones marked."""
-    lines = [f"{'':4} {'link or mount':34} {'bandwidth':>12} {'latency':>10} {'lost':>6}"]
+    lines = [f"{'':4} {'link or mount':34} {'bandwidth':>12} {'at least':>12} {'latency':>10} {'lost':>6}"]
     for host in sorted(records):
         for peer, kept in sorted(records[host]["links"].items()):
             if peer > host and peer in records:
                 lines.append(
                     f"{'BAD ' if kept['problems'] else 'ok  '} {host + ' - ' + peer:34} "
-                    f"{_gbit(kept['bandwidth_bits_per_sec']):>12} {kept['latency_usec']:>7.1f} us "
-                    f"{sum(kept['lost'].values()):>6}"
+                    f"{_gbit(kept['bandwidth_bits_per_sec']):>12} {_floor(kept, _gbit):>12} "
+                    f"{kept['latency_usec']:>7.1f} us {sum(kept['lost'].values()):>6}"
                 )
         for name, kept in sorted(records[host]["mounts"].items()):
             lines.append(
                 f"{'BAD ' if kept['problems'] else 'ok  '} {host + ' ' + name:34} {_rate(kept['bytes_per_sec']):>12} "
-                f"{kept['p99_usec']:>7.0f} us"
+                f"{_floor(kept, _rate):>12} {kept['p99_usec']:>7.0f} us"
             )
     soft = sorted(host for host, identity in identities.items() if identity["soft"])
     if soft:
-        lines.append(f"     {', '.join(soft)}: emulated cards (rdma_rxe), their figures are not judged")
+        lines.append(f"     {', '.join(soft)}: emulated cards (rdma_rxe), judged by no floor but your own")
     return lines
 
 
+def _floor(kept: Mapping[str, Any], unit: Callable[[float], str]) -> str:
+    return unit(kept["floor"]) if kept.get("floor") else "-"
+
+
 def _gbit(value: float) -> str:
-    return f"{value / GBIT:.2f} Gb/s"
+    return f"{value / GBIT:.2f} Gb/s" if value >= GBIT / 10 else f"{value / 10**6:.2f} Mb/s"
 
 
 def _rate(value: float) -> str:
-    return f"{value / 10**9:.2f} GB/s"
+    return f"{value / 10**9:.2f} GB/s" if value >= 10**8 else f"{value / 10**6:.2f} MB/s"
 
 
 class FilterModule:
