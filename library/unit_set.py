@@ -101,6 +101,7 @@ states:
 """
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID"
+UNIT_DIR = Path("/etc/systemd/system")
 # When the process started; a timer has none and counts from its activation.
 STARTED = ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 
@@ -186,6 +187,13 @@ def steps_for(
     return steps
 
 
+def helper_units(units: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Units whose definitions are among the files of another, such as the service that a timer starts."""
+    names = {unit["name"] for unit in units}
+    files = [Path(path) for unit in units for path in unit["files"]]
+    return sorted({path.name for path in files if path.parent == UNIT_DIR and "@." not in path.name} - names)
+
+
 def allowed_cpus(pid: int, proc: str = "/proc") -> str:
     """CPU list such as 0-3,8 on which the kernel lets a process run; empty when there is no such process."""
     try:
@@ -266,7 +274,9 @@ def main() -> None:
     names = [unit["name"] for unit in options["units"]]
     try:
         states = show(names)
-        if not module.check_mode and any(state.stale_definition or not state.known for state in states.values()):
+        helpers = show(helper_units(options["units"]))
+        stale = any(state.stale_definition for state in (*states.values(), *helpers.values()))
+        if not module.check_mode and (stale or not all(state.known for state in states.values())):
             systemctl("daemon-reload")
             states = show(names)
         present = present_units(options["exclusive"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from file_set import Entry, wanted_text
 from lotus_miner import (
     all_post_miner_problems,
@@ -22,6 +23,7 @@ from sealing_verify import miner_units
 from sealing_worker import drain_files, named_answers, task_switches, tasks_of, worker_files, worker_problems
 from unit_log import matching
 
+ROOT = Path(__file__).parents[2]
 SEAL = ["--window-post=false", "--winning-post=false", "--p2p=true", "--sctype=get", "--sclisten=10.0.0.2:1357"]
 COUNTS = ["--window-post=false", "--winning-post=true", "--p2p=false", "--sctype=alloce", "--sclisten=10.0.0.2:1357"]
 SEAL_LINES = [
@@ -224,7 +226,10 @@ def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches()
     resources = {"AddPieceMax": 3, "PreCommit1Max": 2, "PreCommit2Max": 0, "Commit2Max": 0, "PreCommit1HoldMax": 7}
     entry = {"Enabled": True, "TaskTypes": "FIN AP PC1", "Info": {"Hostname": "ip-10-0-0-5", "Resources": resources}}
     stats = {"5e55": entry, "0the": {**entry, "Info": {"Hostname": "ip-10-0-0-6", "Resources": resources}}}
-    sessions = [{"item": "pc1-0", "result": "5e55"}, {"item": "pc2-0", "reachable": False, "result": None}]
+    sessions: list[dict[str, Any]] = [
+        {"item": "pc1-0", "result": "5e55"},
+        {"item": "pc2-0", "reachable": False, "result": None},
+    ]
     assert "not registered" in worker_problems(stats, HOST_PLAN, "pc1-a", ["pc1-0"])[0]
     (answer,) = named_answers([{"result": stats}], sessions, "pc1-a")
     assert worker_problems(answer["result"], HOST_PLAN, "pc1-a", ["pc1-0"]) == []
@@ -235,6 +240,15 @@ def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches()
         ("TaskDisable", "seal/v0/precommit/1"),
     ]
     assert drain_files(HOST_PLAN, "drained", "u", "g", 1) == []
+
+
+def test_official_workers_get_what_the_fork_itself_would_give_them() -> None:
+    contract = json.loads((ROOT / "tests/contracts/lotus-fork-1.12.files.json").read_text(encoding="utf-8"))
+    keys = contract["external_worker_json"]["keys"]
+    defaults = yaml.safe_load((ROOT / "roles/lotus_miner/defaults/main.yml").read_text(encoding="utf-8"))
+    # The licence key is the operator's: a file that has one keeps it.
+    wanted = {key: about["written_default"] for key, about in keys.items() if not about.get("secret")}
+    assert defaults["lotus_miner_external_worker"] == wanted
 
 
 def test_a_worker_on_fallback_values_is_told() -> None:

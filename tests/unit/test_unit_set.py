@@ -82,6 +82,20 @@ def test_units_that_left_the_plan_are_retired_and_foreign_ones_are_not() -> None
     assert steps.retire == ["lotus-worker@old.service"] and steps.any()
 
 
+def test_the_service_that_a_timer_starts_is_looked_at_for_a_changed_definition() -> None:
+    units = [
+        {
+            "name": "lotus-pledge.timer",
+            "files": [f"/etc/systemd/system/lotus-pledge.{kind}" for kind in ("timer", "service")],
+        },
+        {
+            "name": "lotus-worker@pc1-0.service",
+            "files": ["/etc/systemd/system/lotus-worker@.service", "/etc/sealyard/a.service"],
+        },
+    ]
+    assert unit_set.helper_units(units) == ["lotus-pledge.service"]
+
+
 def test_allowed_cpus_come_from_proc(tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
     (tmp_path / "7/status").write_text("Name:\tlotus\nCpus_allowed:\tf\nCpus_allowed_list:\t0-3,8\n")
