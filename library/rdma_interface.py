@@ -249,6 +249,7 @@ def restore_script(saved: Mapping[Path, Path | None], wanted: Sequence[Wanted], 
     for path, copy in saved.items():
         target = shlex.quote(str(path))
         lines.append(f"rm -f {target}" if copy is None else f"cp --preserve=all {shlex.quote(str(copy))} {target}")
+        lines += [f"sync {target}"] if copy else []
     for before in found:
         name = shlex.quote(before.name)
         commands = apply_commands(before.owner, before.name)
@@ -267,7 +268,9 @@ def restore_script(saved: Mapping[Path, Path | None], wanted: Sequence[Wanted], 
         lines += [f"ip address replace {shlex.quote(one)} dev {name} || true" for one in before.addresses]
         lines.append(f"ip link set dev {name} {'up' if before.up else 'down'} || true")
     lines.append(shlex.join(["rm", "-f", *map(str, boot_files())]))
-    lines += [f"rm -rf {shlex.quote(str(KEPT))}", "sync"]
+    lines.append(f"rm -rf {shlex.quote(str(KEPT))}")
+    folders = sorted({str(path.parent) for path in (*saved, *boot_files(), KEPT)})
+    lines.append(f"sync {shlex.join(folders)} 2>/dev/null || true")
     return "\n".join(lines) + "\n"
 
 
@@ -470,9 +473,19 @@ def save_and_arm(files: Sequence[Path], wanted: Sequence[Wanted], found: Sequenc
     link.unlink(missing_ok=True)
     link.symlink_to(unit)
     # Only the next boot reads them; they must have reached the disk before the network changes.
-    os.sync()
+    keep([*KEPT.iterdir(), KEPT, KEPT.parent, unit, unit.parent, link.parent])
     command = ["systemd-run", "--quiet", f"--unit={ROLLBACK_UNIT}", f"--on-active={rollback_sec}s"]
     run([*command, "--timer-property=AccuracySec=1s", "/bin/bash", str(script)], check=True)
+
+
+def keep(paths: Sequence[Path]) -> None:
+    """Have files and folders written to the disk; all of it at once would wait for NFS servers that are away."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def disarm() -> None:
@@ -487,7 +500,7 @@ def disarm() -> None:
     for path in boot_files():
         path.unlink(missing_ok=True)
     shutil.rmtree(KEPT, ignore_errors=True)
-    os.sync()
+    keep([path for path in (*(file.parent for file in boot_files()), KEPT.parent) if path.exists()])
 
 
 def settled(wanted: Wanted) -> bool:
