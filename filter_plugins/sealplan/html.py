@@ -218,6 +218,16 @@ def _stage_class(stage: str) -> str:
 # Hosts
 
 
+def _numbers(miner: Mapping[str, Any]) -> str:
+    """Where a miner has its sector numbers from: the fork's counter, or a range of its own."""
+    flags = [flag.partition("=") for one in miner.get("instances", {}).values() for flag in one.get("flags") or []]
+    values = {name: value for name, _, value in flags}
+    if "--sclisten" in values:
+        gives = "alloce" in [value for name, _, value in flags if name == "--sctype"]
+        return f" · {'gives out the sector numbers at' if gives else 'sector numbers from'} {values['--sclisten']}"
+    return f" · sector numbers {miner['sector_numbers']}" if miner.get("sector_numbers") else ""
+
+
 def _hosts(plan: Plan, hardware: Mapping[str, Mapping[str, Any]]) -> str:
     alike: dict[str, list[str]] = defaultdict(list)
     known: dict[int, tuple[str, Mapping[str, Any] | None]] = {}
@@ -242,12 +252,7 @@ def _hosts(plan: Plan, hardware: Mapping[str, Mapping[str, Any]]) -> str:
     if others:
         rows = "".join(
             f"<li><b>{escape(n)}</b> {escape(' and '.join(plan['miners'][n].get('roles', [])))} miner"
-            + (
-                f" · sector numbers {escape(str(plan['miners'][n]['sector_numbers']))}"
-                if plan["miners"][n].get("sector_numbers")
-                else ""
-            )
-            + "</li>"
+            f"{escape(_numbers(plan['miners'][n]))}</li>"
             for n in others
         )
         rest = f'<div class="card"><h3>Miners</h3><ul class="plain">{rows}</ul></div>'

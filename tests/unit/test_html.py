@@ -99,6 +99,25 @@ def test_page_says_what_the_plan_says() -> None:
     assert "RTX 3080" in found.text and "mlx5_0 100G" in found.text
 
 
+def test_the_forks_numbers_come_from_its_counter() -> None:
+    plan_, hardware = small()
+    assert "sector numbers 0-" in check(render(plan_, hardware)).text
+    host = next(iter(plan_["miners"]))
+    plan_["miners"] |= {
+        "seal": plan_["miners"][host]
+        | {"instances": {"seal": {"flags": ["--sctype=get", "--sclisten=10.0.0.2:1357"]}}},
+        "win": {
+            "roles": ["winning"],
+            "instances": {"winning": {"flags": ["--sctype=alloce", "--sclisten=10.0.0.2:1357"]}},
+        },
+    }
+    for name in ("seal", "win"):
+        plan_["hosts"].setdefault(name, plan_["hosts"][host])
+    text = check(render(plan_, hardware)).text
+    assert "gives out the sector numbers at 10.0.0.2:1357" in text and "sector numbers from 10.0.0.2:1357" in text
+    assert "sector numbers 0-" not in text
+
+
 def test_every_core_is_drawn_once_with_its_worker() -> None:
     roles = ["pc1_worker", "pc2_worker", "c2_worker"]
     hosts: dict[str, dict[str, Any]] = {name: {"roles": roles, "hardware": t} for name, t in TOPOLOGIES.items()}
