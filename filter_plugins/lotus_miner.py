@@ -90,6 +90,29 @@ def unproven(
     return f"deadline {index} closes in {epochs} epochs and partition {names} of it is not proven"
 
 
+DEADLINES = 48
+"""Deadlines of a proving period, on every network (WPoStPeriodDeadlines)."""
+
+
+def open_deadline_calls(actor: str) -> list[dict[str, Any]]:
+    """Calls to a daemon that tell in one go what the open deadline waits for; for `unproven_now`."""
+    of_actor = {"params": [actor, None]}
+    return [
+        {"method": "StateMinerProvingDeadline", **of_actor},
+        {"method": "StateMinerDeadlines", **of_actor},
+        *({"method": "StateMinerPartitions", "params": [actor, index, None]} for index in range(DEADLINES)),
+    ]
+
+
+def unproven_now(answers: Sequence[Mapping[str, Any]] | None) -> str:
+    """`unproven` of the answers to `open_deadline_calls`."""
+    if not answers:
+        return unproven(None, None, None)
+    deadline, deadlines = (answer.get("result") for answer in answers[:2])
+    partitions = answers[2 + int(deadline["Index"])].get("result") if deadline else None
+    return unproven(deadline, partitions, deadlines)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The distributed-miner fork
 
@@ -126,12 +149,17 @@ def silent_miners(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [dict(answer["item"]) for answer in answers if not answer.get("reachable")]
 
 
-def silent_with_repo(answers: Sequence[Mapping[str, Any]], repos: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of silent processes that may have numbered sectors: their repo is there, or their host cannot be asked."""
+def silent_with_repo(
+    answers: Sequence[Mapping[str, Any]], repos: Sequence[Mapping[str, Any]], accounted: Sequence[str] = ()
+) -> list[str]:
+    """Names of silent processes that may have numbered sectors: their repo is there, or their host cannot be asked.
+
+    Those in `accounted` ("HOST/ROLE") are left out.
+    """
     return [
         f"the {repo['item']['role']} miner on {repo['item']['host']}"
         for repo in repos
-        if (repo.get("stat") or {"exists": True})["exists"]
+        if (repo.get("stat") or {"exists": True})["exists"] and repo["item"]["key"] not in accounted
     ]
 
 
@@ -149,6 +177,40 @@ def counter_listen(flags: Sequence[str]) -> str:
     """HOST:PORT on which a process with these flags serves sector numbers, "" when it serves none."""
     values = flag_values(flags)
     return values.get("--sclisten", "") if values.get("--sctype") == "alloce" else ""
+
+
+def counter_authorities(miners: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Processes HOST/ROLE that a plan has give out sector numbers; [] where the stack has none."""
+    return [
+        process["key"]
+        for process in miner_processes(miners)
+        if counter_listen(miners[process["host"]]["instances"][process["role"]].get("flags") or [])
+    ]
+
+
+def counter_authority(miners: Mapping[str, Mapping[str, Any]]) -> str:
+    """The process HOST/ROLE that the plan has give out sector numbers, "" where the stack has none."""
+    return next(iter(counter_authorities(miners)), "")
+
+
+def second_authorities(answers: Sequence[Mapping[str, Any]], authority: str) -> list[str]:
+    """Processes that hold a sector counter and are not the plan's authority, each with the remedy.
+
+    `answers` are of module sector_authority in a loop over some of `miner_processes`, one role each; `authority` is ""
+    where the plan's miners count on their own.
+    """
+    to = authority or "the miners themselves"
+    remedy = (
+        "playbooks/sector_counter_move.yml, which moves it, or put the former host back into group sector_counter"
+        if authority
+        else "playbooks/scheduler_switch.yml, which carries the numbers over, or write sealing_stack: lotus_distributed"
+    )
+    return [
+        f"{answer['item']['key']} holds the sector counter, at {answer['files'][answer['item']['role']]}, and the "
+        f"inventory gives it to {to}: numbers would be given twice. Run {remedy}. Nothing was changed"
+        for answer in answers
+        if answer["item"]["key"] != authority and answer["item"]["role"] in (answer.get("files") or {})
+    ]
 
 
 def duty_problems(found: Mapping[str, Any], flags: Sequence[str], role: str, host: str) -> list[str]:
@@ -246,15 +308,19 @@ class FilterModule:
         return {
             "all_duty_problems": all_duty_problems,
             "all_post_miner_problems": all_post_miner_problems,
+            "counter_authority": counter_authority,
             "counter_listen": counter_listen,
             "duty_patterns": duty_patterns,
             "duty_problems": duty_problems,
             "highest_sector": highest_sector,
             "miner_processes": miner_processes,
             "missing_reservations": missing_reservations,
+            "open_deadline_calls": open_deadline_calls,
             "post_miner_problems": post_miner_problems,
+            "second_authorities": second_authorities,
             "silent_miners": silent_miners,
             "silent_with_repo": silent_with_repo,
             "unproven": unproven,
+            "unproven_now": unproven_now,
             "wanted_reservations": wanted_reservations,
         }

@@ -24,7 +24,7 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def _read_json(path: str) -> Any:
+def read_json(path: str) -> Any:
     file = Path(path)
     if not file.is_file():
         return None
@@ -49,7 +49,7 @@ def sealing_plan_input(
         document = plan_input(roles, variables, [Path(inventory_dir), Path(__file__).resolve().parent.parent])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnsibleFilterError(f"the inventory cannot be read for planning: {error}") from error
-    document["current"] = _read_json(applied) if applied else None
+    document["current"] = read_json(applied) if applied else None
     return document
 
 
@@ -82,7 +82,7 @@ def sealing_plan_text(plan_: Mapping[str, Any]) -> str:
 
 def sealing_plan_applied(plan_: Mapping[str, Any], hosts: Iterable[str], applied: str) -> dict[str, Any]:
     """Return the plan now in force: `plan_` for the hosts of this run, what was applied before for all others."""
-    return merge_applied(_read_json(applied), _plain(plan_), {str(host) for host in hosts})
+    return merge_applied(read_json(applied), _plain(plan_), {str(host) for host in hosts})
 
 
 class FilterModule:

@@ -14,7 +14,8 @@ from jinja2 import TemplateError
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lotus_config import entry_for, flatten, known_keys, problems_of
-from sealing_plan import sealing_plan, sealing_plan_input
+from lotus_miner import counter_authorities, counter_authority
+from sealing_plan import read_json, sealing_plan, sealing_plan_input
 from sealplan.checks.fork import FORK, generation
 from sealplan.checks.inventory import Inventory, problem
 from sealplan.inventory_checks import check_inventory
@@ -45,10 +46,12 @@ def sealing_preflight(
     inventory_dir: str = "",
     applied: str = "",
     plan: Mapping[str, Any] | None = None,
+    counter_moves: bool = False,
 ) -> list[Problem]:
     """Return every problem of the inventory and of its plan, which is made here unless it is given.
 
-    `applied` is the path of the plan applied last: against it the plan's moves are judged.
+    `applied` is the path of the plan applied last: against it the plan's moves are judged. `counter_moves`: the sector
+    counter may be elsewhere than then.
     """
     roles = role_options(ROLES_DIR)
     hosts = [str(host) for host in groups.get("all", ())]
@@ -62,7 +65,21 @@ def sealing_preflight(
     unreadable = any(isinstance(value, Unreadable) for own in inventory.hostvars.values() for value in own.values())
     if plan is None and hosts and not unreadable:
         plan = sealing_plan(sealing_plan_input(groups, hostvars, inventory_dir, applied))
-    return check_inventory(inventory, plan, [*_config_problems(inventory), *_pledging_problems(inventory, plan)])
+    further = [*_config_problems(inventory), *_pledging_problems(inventory, plan)]
+    if not counter_moves and plan is not None and applied:
+        further += _counter_problems(plan, read_json(applied))
+    return check_inventory(inventory, plan, further)
+
+
+def _counter_problems(plan: Mapping[str, Any], applied: Mapping[str, Any] | None) -> Iterator[Problem]:
+    """The sector counter would start on another host while the one of the plan in force runs."""
+    # A host that left the inventory stays in the plan in force, because its sector numbers stay taken.
+    old = counter_authorities((applied or {}).get("miners") or {})
+    new = counter_authority(plan.get("miners") or {})
+    if new and old and new not in old:
+        text = f"gives out the sector numbers in this inventory, and {old[0]} does so now: two would give out the same"
+        remedy = f"sector_counter: {old[0].partition('/')[0]}, or move it with playbooks/sector_counter_move.yml"
+        yield problem("groups", "sector_counter", new, text, remedy)
 
 
 def _pledging_problems(inventory: Inventory, plan: Mapping[str, Any] | None) -> Iterator[Problem]:

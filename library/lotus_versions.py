@@ -56,6 +56,10 @@ options:
     description: Move what was put into RV(incoming) to its place and switch C(current).
     type: bool
     default: false
+  switch:
+    description: With V(false) O(activate) moves the binaries to their place and leaves C(current) as it is.
+    type: bool
+    default: true
 author: [Sealyard]
 """
 
@@ -171,7 +175,7 @@ def points_to(path: Path) -> str:
     return path.readlink().name if path.is_symlink() else ""
 
 
-def activate(layout: Layout, binaries: Sequence[str], network: str, keep: int) -> str:
+def activate(layout: Layout, binaries: Sequence[str], network: str, keep: int, switch: bool = True) -> str:
     """Check and move what came in, switch the links, drop old versions; returns the version's name."""
     came = sorted(path for path in layout.incoming.glob("bin/*") if path.is_file())
     versions = {path.name: ask_version(path) for path in came}
@@ -188,11 +192,12 @@ def activate(layout: Layout, binaries: Sequence[str], network: str, keep: int) -
     (home / "build.json").write_text(json.dumps({"id": layout.id, "network": network}) + "\n")
     shutil.rmtree(layout.incoming, ignore_errors=True)
     before = points_to(layout.root / "current")
-    if before != home.name:
+    if switch and before != home.name:
         if before:
             link(layout.root / "previous", f"versions/{before}")
         link(layout.root / "current", f"versions/{home.name}")
-    prune(layout, keep)
+    if switch:
+        prune(layout, keep)
     return home.name
 
 
@@ -231,9 +236,9 @@ def run(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         check_networks({"installed": home.name}, options["network"])
     active = home is not None and points_to(layout.root / "current") == home.name
     missing = [name for name in options["binaries"] if home is None or not (home / "bin" / name).is_file()]
-    changed = bool(options["activate"]) and (bool(missing) or not active)
+    changed = bool(options["activate"]) and (bool(missing) or (options.get("switch", True) and not active))
     if changed and not check_mode:
-        name = activate(layout, options["binaries"], options["network"], options["keep"])
+        name = activate(layout, options["binaries"], options["network"], options["keep"], options.get("switch", True))
     else:
         name = home.name if home else ""
     try:
@@ -262,6 +267,7 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "int", "default": 3},
             "activate": {"type": "bool", "default": False},
+            "switch": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -19,8 +19,8 @@ import yaml
 Options = Mapping[str, Mapping[str, Any]]
 """Variable name to its option: type, choices, elements, options, required, no_log."""
 
-PLAN_FACTS = ("sealing_plan", "sealing_cluster_plan", "sealing_host_plan")
-"""How the names begin that playbooks/plan.yml sets on hosts: results, not input."""
+PLAN_FACTS = ("sealing_plan", "sealing_cluster_plan", "sealing_host_plan", "sector_counter_move")
+"""How the names begin that playbooks/plan.yml sets on hosts: results, not input. The last one is of the playbook."""
 
 SECRET_WORDS = ("token", "secret", "password", "wallet", "private", "vault_")
 

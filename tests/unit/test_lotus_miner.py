@@ -14,7 +14,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
-from lotus_miner import members, missing_reservations, run_of, unproven
+from lotus_miner import DEADLINES, members, missing_reservations, open_deadline_calls, run_of, unproven, unproven_now
 from sealing_worker import mounts_below
 
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
@@ -74,6 +74,18 @@ def test_the_sentence_names_deadline_partition_and_time() -> None:
 
 def test_an_unknown_chain_counts_as_a_proof_to_wait_for() -> None:
     assert unproven(None, None, None)
+
+
+def test_one_task_asks_for_all_of_the_open_deadline() -> None:
+    calls = open_deadline_calls("t01000")
+    assert [call["params"][1] for call in calls[2:]] == list(range(DEADLINES))
+    index = int(DEADLINE["Index"])
+    deadlines = [{"PostSubmissions": [] if number == index else [0, 1]} for number in range(DEADLINES)]
+    answers = [{"result": DEADLINE}, {"result": deadlines}, *({"result": None} for _ in range(DEADLINES))]
+    assert unproven_now(answers) == ""
+    answers[2 + index] = {"result": [{"LiveSectors": [0, 1]}]}
+    assert "partition 0" in unproven_now(answers)
+    assert unproven_now(None) and unproven_now([{"result": None}, {"result": None}])
 
 
 def test_base58_has_a_one_for_every_leading_zero() -> None:

@@ -174,3 +174,34 @@ def test_the_chain_refuses_an_older_file(place: Place, daemon: str, monkeypatch:
     assert place.run("check", "--actor=t01000", f"--listen=127.0.0.1:{free_port()}") == 1
     place.file.write_text("9\n")
     assert place.run("check", "--actor=t01000", f"--listen=127.0.0.1:{free_port()}") == 0
+
+
+def test_one_process_is_named_and_no_other_starts(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("ensure", "--miners=41", "--name=winning/winning") == 0
+    named = place.second.with_name("authority")
+    assert named.read_text() == "winning/winning\n"
+    listen = f"--listen=127.0.0.1:{free_port()}"
+    assert place.run("check", "--name=winning/winning", listen) == 0
+    for verb in ("check", "ensure"):
+        assert place.run(verb, "--name=window/window", listen) == 1
+        assert "winning/winning gives out the numbers" in capsys.readouterr().err
+    assert place.run("ensure", "--name=window/window", "--take-over") == 0
+    assert named.read_text() == "window/window\n"
+    assert place.run("check", "--name=winning/winning", listen) == 1
+
+
+def test_a_retired_file_is_not_made_anew(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("ensure", "--miners=41") == 0
+    place.file.rename(place.file.with_name("sectorid.retired.20261121T070000Z"))
+    assert place.run("ensure", "--repair") == 1
+    assert place.run("check", f"--listen=127.0.0.1:{free_port()}") == 1
+    assert "sector_counter_move.yml" in capsys.readouterr().err
+    assert place.run("ensure", "--take-over", "--miners=50") == 0
+    assert place.file.read_text() == "50\n"
+
+
+def test_taking_over_needs_the_chain(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FULLNODE_API_INFO", f"t:/ip4/127.0.0.1/tcp/{free_port()}/http")
+    assert place.run("ensure", "--actor=t01000", "--miners=41", "--take-over") == 1
+    assert not place.file.exists()
+    assert place.run("ensure", "--actor=t01000", "--miners=41") == 0

@@ -24,6 +24,9 @@ from typing import Any
 
 WHOLE = re.compile(r"[1-9][0-9]*\n?")
 HIGHEST = "highest"
+AUTHORITY = "authority"
+"""Lies beside the second copy and names the one process HOST/ROLE that may give out numbers."""
+MOVE = "playbooks/sector_counter_move.yml"
 AHEAD = 64
 """A daemon that cannot list allocated numbers is asked one by one, until so many in a row are free."""
 KEPT_BACKUPS = 50
@@ -46,13 +49,13 @@ def read(path: Path) -> int | None:
         return None
 
 
-def write(path: Path, number: int) -> None:
+def write(path: Path, content: int | str) -> None:
     """Replace the file in one step, with the owner of its directory."""
     owner = path.parent.stat()
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as out:
-            out.write(f"{number}\n")
+            out.write(f"{content}\n")
             out.flush()
             os.fchmod(out.fileno(), 0o644)
             if os.geteuid() == 0:
@@ -71,6 +74,34 @@ def raise_to(path: Path, number: int) -> bool:
         return False
     write(path, number)
     return True
+
+
+def named(copy: Path) -> str:
+    """The process that may give out numbers, "" where none is named."""
+    try:
+        return copy.with_name(AUTHORITY).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def claim(options: argparse.Namespace) -> bool:
+    """Name this process as the one that gives out numbers; true when another or none was named."""
+    if not options.name or named(options.copy) == options.name:
+        return False
+    write(options.copy.with_name(AUTHORITY), options.name)
+    return True
+
+
+def refuse_second(options: argparse.Namespace) -> None:
+    """Refused where another process gives out the numbers, or where this one has been retired."""
+    other = named(options.copy)
+    if options.name and other not in ("", options.name):
+        raise Refused(
+            f"{options.copy.with_name(AUTHORITY)} says that {other} gives out the numbers, and this is {options.name}: "
+            f"two would give out the same ones. {MOVE} moves the counter to the host of group sector_counter"
+        )
+    if not options.file.exists() and any(options.file.parent.glob(f"{options.file.name}.retired.*")):
+        raise Refused(f"{options.file} was retired, another host took over from it. {MOVE} moves the counter back here")
 
 
 def back_up(file: Path, state: Path) -> None:
@@ -143,6 +174,8 @@ def known(options: argparse.Namespace) -> dict[str, int]:
         try:
             found[f"the chain, for {options.actor},"] = chain_highest(api_info, options.actor)
         except (OSError, ValueError) as error:
+            if options.take_over:
+                raise Refused(f"the chain cannot be asked for the highest sector number: {error}") from None
             print(f"the chain was not asked: {error}", file=sys.stderr)
     return found
 
@@ -164,6 +197,7 @@ def fault(file: Path) -> str:
 
 def check(options: argparse.Namespace) -> None:
     """Refused unless the miner may start serving numbers."""
+    refuse_second(options)
     remedy = "run playbooks/miners.yml with -e sector_counter_repair=true, which sets it above the highest"
     wrong = fault(options.file)
     if wrong:
@@ -199,6 +233,8 @@ def copy(options: argparse.Namespace) -> None:
 
 def ensure(options: argparse.Namespace) -> str:
     """Bring the file to where a start is safe; returns what was done, "" when nothing was."""
+    if not options.take_over:
+        refuse_second(options)
     marks = {**known(options), "a miner of the actor": options.miners}
     floor = max(1, *marks.values())
     mark = options.state / HIGHEST
@@ -207,7 +243,7 @@ def ensure(options: argparse.Namespace) -> str:
     if not wrong and number >= floor:
         raise_to(mark, number)
         raise_to(options.copy, number)
-        return ""
+        return f"{options.name} is named as the one that gives out numbers" if claim(options) else ""
     where = max(marks, key=lambda name: marks[name])
     if options.running:
         raise Refused(
@@ -219,7 +255,7 @@ def ensure(options: argparse.Namespace) -> str:
             f"sector_counter_seed: {options.seed} is below {floor}, which {where} knows; "
             f"write {floor} or more, or leave it out"
         )
-    if not first and not options.repair:
+    if not first and not options.repair and not options.take_over:
         raise Refused(
             f"{options.file} {wrong or f'holds {number}, {where} knows {floor}'}. When every miner of the actor "
             "answers, run again with -e sector_counter_repair=true, which sets it to the highest number found"
@@ -234,6 +270,7 @@ def ensure(options: argparse.Namespace) -> str:
     write(options.file, value)
     raise_to(mark, value)
     raise_to(options.copy, value)
+    claim(options)
     return f"{'created' if first else 'raised'} at {value}, above {floor} of {where}"
 
 
@@ -250,12 +287,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--copy", type=Path, required=True)
     parser.add_argument("--actor", default="")
+    parser.add_argument("--name", default="")
     parser.add_argument("--listen", default="")
     parser.add_argument("--miners", type=int, default=0)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unanswered", action="append", default=[])
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--take-over", action="store_true")
     parser.add_argument("--running", action="store_true")
     options = parser.parse_args(arguments)
     try:
