@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from ansible.errors import AnsibleFilterError
 from lotus_miner import members
 from sealing_worker import TASK_TYPES
 
@@ -281,20 +282,302 @@ def top_of(runs: Sequence[int] | None) -> int:
     return sum(numbers) - 1 if numbers else 0
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# The playbooks' view: processes of all hosts, the chain, the one miner
+
+DEADLINES = 48
+"""Deadlines of a proving period, on every network (contract: WPoStPeriodDeadlines)."""
+SIZES = {"2KiB": 2 << 10, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 32 << 30, "64GiB": 64 << 30}
+DUTIES = {"window", "winning"}
+PROVABLE = (2 | 4, 8 | 16)
+"""Bits of SectorFileType: sealed and cache, or update and update-cache (contract files.json)."""
+CARRIED = "handed-over"
+"""Name of the reservation that keeps the one miner off numbers that others gave out."""
+
+
+def miner_calls() -> list[dict[str, Any]]:
+    """All that is asked of a miner process, for module lotus_rpc."""
+    methods = ("WorkerJobs", "WorkerStats", "SectorNumAssignerMeta", "SectorNumReservations")
+    return [*state_calls(), *({"method": method} for method in methods)]
+
+
+def chain_calls(actor: str) -> list[dict[str, Any]]:
+    """All that is asked of the chain, for module lotus_rpc."""
+    return [
+        {"method": "StateMinerProvingDeadline", "params": [actor, None]},
+        {"method": "StateMinerDeadlines", "params": [actor, None]},
+        {"method": "StateMinerAllocated", "params": [actor, None]},
+        *({"method": "StateMinerPartitions", "params": [actor, index, None]} for index in range(DEADLINES)),
+    ]
+
+
+def _result(answers: Sequence[Mapping[str, Any]] | None, method: str) -> Any:
+    return next((answer.get("result") for answer in answers or [] if answer["method"] == method), None)
+
+
+def chain_proofs_due(answers: Sequence[Mapping[str, Any]] | None, within_epochs: int) -> list[str]:
+    """`proofs_due` out of the answers to `chain_calls`."""
+    partitions = [
+        {"item": {"index": answer["params"][1]}, "result": answer.get("result"), "failed": bool(answer.get("error"))}
+        for answer in answers or []
+        if answer["method"] == "StateMinerPartitions"
+    ]
+    return proofs_due(
+        _result(answers, "StateMinerProvingDeadline"),
+        _result(answers, "StateMinerDeadlines"),
+        partitions,
+        within_epochs,
+    )
+
+
+def live_sectors(answers: Sequence[Mapping[str, Any]] | None) -> set[int]:
+    """Live sectors of the actor out of the answers to `chain_calls`."""
+    return {
+        number
+        for answer in answers or []
+        if answer["method"] == "StateMinerPartitions"
+        for partition in answer.get("result") or []
+        for number in members(partition.get("LiveSectors"))
+    }
+
+
+def handover_processes(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[dict[str, Any]]:
+    """Every miner process of the hosts, out of what role miner_handover has registered there.
+
+    Each has {process, host, role}, what module miner_processes says of it, and where it answered (`answered`) its
+    {states, in_flight, moving, allocated, reservations}.
+    """
+    found = []
+    for host in hosts:
+        own = hostvars[host]
+        answers = {each["item"]: each for each in (own.get("miner_handover_answers") or {}).get("results") or []}
+        moving = {
+            each["item"]["item"]: each
+            for each in (own.get("miner_handover_moving") or {}).get("results") or []
+            if "answers" in each
+        }
+        for role, process in ((own.get("miner_handover_found") or {}).get("processes") or {}).items():
+            name = f"{host}/{role}"
+            said = (answers.get(role) or {}).get("answers")
+            more = (moving.get(role) or {}).get("answers")
+            states = sector_states(said, more)
+            found.append(
+                {
+                    **process,
+                    "process": name,
+                    "host": host,
+                    "role": role,
+                    "answered": said is not None,
+                    "states": states,
+                    "moving": moving_sectors(states, name),
+                    "in_flight": tasks_in_flight(_result(said, "WorkerJobs"), _result(said, "WorkerStats"), name),
+                    "allocated": (_result(said, "SectorNumAssignerMeta") or {}).get("Allocated"),
+                    "reservations": _result(said, "SectorNumReservations"),
+                }
+            )
+    return found
+
+
+def processes_elsewhere(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Processes in the results of a loop of module miner_processes over hosts, as `strange_layout` takes them."""
+    return [
+        {**process, "process": f"{each['item']}/{role}", "host": each["item"], "role": role}
+        for each in results
+        for role, process in (each.get("processes") or {}).items()
+    ]
+
+
+def silent_hosts(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
+    """Miner hosts that this run did not look at, one sentence each: a process may run there."""
+    return [
+        f"{host}: was not looked at: run without --limit, and make the host reachable"
+        for host in hosts
+        if "processes" not in (hostvars[host].get("miner_handover_found") or {})
+    ]
+
+
+def strange_layout(processes: Sequence[Mapping[str, Any]], miners: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why the plan's miners must not be started as things are: another layout runs, and a second process would prove.
+
+    `miners` are the plan's. One sentence for each process, with the playbook that changes the layout.
+    """
+    found = []
+    single = {host: miner for host, miner in miners.items() if miner["instances"].get("seal", {}).get("duties")}
+    for each in processes:
+        planned = each["role"] in miners.get(each["host"], {}).get("instances", {})
+        all_duties = set(each["duties"]) >= DUTIES and not each["fork"]
+        if single and not planned and (each["active"] or each["enabled"]):
+            found.append(
+                f"{each['host']}: lotus-miner-{each['role']} {'runs' if each['active'] else 'is enabled'}, and "
+                "sealing_miner_layout single has no such process: playbooks/rollback_to_single_miner.yml retires it"
+            )
+        elif single and planned and each["repo"] and not all_duties:
+            found.append(
+                f"{each['host']}: lotus-miner-{each['role']} does not prove, and sealing_miner_layout is single: "
+                "playbooks/rollback_to_single_miner.yml hands it all duties"
+            )
+        elif not single and each["role"] in ("seal", "deal") and each["repo"] and all_duties and each["configured"]:
+            found.append(
+                f"{each['host']}: lotus-miner-{each['role']} proves and makes blocks for the whole actor, and "
+                "sealing_miner_layout is split: playbooks/split_miners.yml takes that from it first"
+            )
+    return found
+
+
+def handover_verdict(
+    processes: Sequence[Mapping[str, Any]],
+    chain: Sequence[Mapping[str, Any]] | None,
+    stored: Mapping[str, str],
+    accounted: Sequence[str],
+    kept: str,
+) -> list[str]:
+    """Why the actor cannot be handed to the process `kept` alone; [] when it can.
+
+    `chain` answers `chain_calls`; `accounted` are stopped processes that an earlier run has accounted for.
+    """
+    problems = [
+        f"{each['host']}: lotus-miner-{each['role']} has a repo and does not answer, so nobody knows its sectors: "
+        f"systemctl start lotus-miner-{each['role']}, then run again"
+        for each in processes
+        if each["repo"] and not each["answered"] and (each["active"] or each["process"] not in accounted)
+    ]
+    problems += [
+        f"{each['host']}: lotus-miner-{each['role']} is the distributed-miner fork's: change the binaries first, "
+        "with playbooks/scheduler_switch.yml"
+        for each in processes
+        if each["fork"] and each["active"]
+    ]
+    if _result(chain, "StateMinerProvingDeadline") is None:
+        return [*problems, "the chain cannot be asked: start the private daemon (playbooks/chain.yml)"]
+    return problems + unaccounted_text(unaccounted_sectors(processes, live_sectors(chain), stored, kept))
+
+
+def carried_reservation(processes: Sequence[Mapping[str, Any]], kept: str, numbers: str) -> dict[str, Any]:
+    """Reservation that keeps the process `kept` above every number that others gave out of its own range.
+
+    `numbers` is that range of the plan, "START-END". {range, run, due}, `due` where the process has not yet made it;
+    {} where no other process and no counter of the fork ever gave a number out of the range.
+    """
+    first, _, last = numbers.partition("-")
+    start, end = int(first), int(last)
+    others = [each for each in processes if each["process"] != kept]
+    given = [number for each in others for number in each["states"] if start <= number <= end]
+    given += [number for each in others for number in _ends(each["allocated"], start, end)]
+    given += [each["counter"] for each in processes if start <= each["counter"] <= end]
+    if not given:
+        return {}
+    if max(given) == end:
+        raise AnsibleFilterError(
+            f"{kept}: its sector numbers {numbers} are used up: give it others with sealing_sector_number_start"
+        )
+    made = next((each["reservations"] or {} for each in processes if each["process"] == kept), {})
+    return {
+        "range": f"{start}-{max(given)}",
+        "run": [start, max(given) - start + 1],
+        "due": top_of(made.get(CARRIED)) < max(given),
+    }
+
+
+def highest_of_all(processes: Sequence[Mapping[str, Any]], chain: Sequence[Mapping[str, Any]] | None) -> int:
+    """`highest_number` over all processes, the fork's counter and the chain."""
+    return highest_number(
+        [each["states"] for each in processes],
+        [*(each["allocated"] for each in processes), _result(chain, "StateMinerAllocated")],
+        counter=max((each["counter"] for each in processes), default=0),
+    )
+
+
+def the_single_miner(processes: Sequence[Mapping[str, Any]]) -> str:
+    """The process that seals and has all other duties too, as its settings say; "" where there is none."""
+    return next(
+        (
+            str(each["process"])
+            for each in processes
+            if each["role"] == "seal" and each["configured"] and not each["fork"] and set(each["duties"]) >= DUTIES
+        ),
+        "",
+    )
+
+
+def accounted_for(processes: Sequence[Mapping[str, Any]], before: Sequence[str]) -> list[str]:
+    """Processes whose sectors are accounted for: those that answer now, and the stopped ones an earlier run knew."""
+    return sorted({each["process"] for each in processes if each["answered"] or each["process"] in before})
+
+
+def answered_in_flight(answers: Sequence[Mapping[str, Any]], process: str) -> list[str]:
+    """`tasks_in_flight` out of the answers to WorkerJobs and WorkerStats."""
+    return tasks_in_flight(_result(answers, "WorkerJobs"), _result(answers, "WorkerStats"), process)
+
+
+def undeclared_sectors(
+    answers: Sequence[Mapping[str, Any]],
+    chain: Sequence[Mapping[str, Any]] | None,
+    processes: Sequence[Mapping[str, Any]] = (),
+    kept: str = "",
+) -> list[int]:
+    """Live sectors whose replica and cache the miner has in no store of its own, so that it cannot prove them.
+
+    `answers` are to StorageList and StorageLocal, `chain` to `chain_calls`. What the process `kept` has not yet
+    finished lies with a worker.
+    """
+    own_states: Mapping[int, str] = next((each["states"] for each in processes if each["process"] == kept), {})
+    unfinished = {number for number, state in own_states.items() if state not in (*ON_CHAIN, *GONE)}
+    own = _result(answers, "StorageLocal") or {}
+    held: dict[int, int] = {}
+    for store, sectors in (_result(answers, "StorageList") or {}).items():
+        for sector in sectors if store in own else []:
+            number = int(sector["Number"])
+            held[number] = held.get(number, 0) | int(sector["SectorFileType"])
+    return sorted(
+        n for n in live_sectors(chain) - unfinished if not any(held.get(n, 0) & both == both for both in PROVABLE)
+    )
+
+
+def _ends(runs: Sequence[int] | None, start: int, end: int) -> list[int]:
+    """Last numbers of the runs of a set that reach into start to end, cut there."""
+    found, position = [], 0
+    for index, length in enumerate(runs or []):
+        position += int(length)
+        if index % 2 and length and position > start and position - int(length) <= end:
+            found.append(min(position - 1, end))
+    return found
+
+
+def sector_bytes(size: str) -> int:
+    """Bytes of a sector size such as 32GiB."""
+    return SIZES[size]
+
+
 class FilterModule:
     """Ansible's view of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "accounted_for": accounted_for,
+            "answered_in_flight": answered_in_flight,
+            "carried_reservation": carried_reservation,
+            "chain_calls": chain_calls,
+            "chain_proofs_due": chain_proofs_due,
+            "handover_processes": handover_processes,
+            "handover_verdict": handover_verdict,
             "highest_number": highest_number,
+            "highest_of_all": highest_of_all,
+            "live_sectors": lambda answers: sorted(live_sectors(answers)),
+            "miner_calls": lambda _nothing=None: miner_calls(),
             "moving_calls": moving_calls,
             "moving_sectors": moving_sectors,
             "near_deadlines": near_deadlines,
             "proofs_due": proofs_due,
             "sector_states": sector_states,
+            "sector_bytes": sector_bytes,
+            "processes_elsewhere": processes_elsewhere,
+            "silent_hosts": silent_hosts,
             "state_calls": lambda _nothing=None: state_calls(),
+            "strange_layout": strange_layout,
             "tasks_in_flight": tasks_in_flight,
+            "undeclared_sectors": undeclared_sectors,
+            "the_single_miner": the_single_miner,
             "unaccounted_sectors": unaccounted_sectors,
             "unaccounted_text": unaccounted_text,
         }

@@ -11,6 +11,7 @@ from sealplan.model import ROLES
 
 CLUSTER: Final = {
     "sealing_stack": "stack",
+    "sealing_miner_layout": "miner_layout",
     "sealing_network": "network",
     "sealing_sector_size": "sector_size",
     "sealing_actor": "actor",

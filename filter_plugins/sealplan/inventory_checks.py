@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     lotus.check_stack,
     fork.check_sector_counter,
     fork.check_counter_seed,
+    fork.check_layout,
     fork.check_deal_libp2p,
     fork.check_generation,
     lotus.check_daemon_host,

@@ -17,6 +17,7 @@ from sealplan.facts import SECTOR_SIZES
 from sealplan.hardware import HardwareError, normalise
 
 STACKS: Final = ("lotus", "lotus_distributed", "force_remote_worker")
+LAYOUTS: Final = ("split", "single")
 NETWORKS: Final = ("devnet", "calibration", "mainnet")
 TASK_OF_ROLE: Final = {"pc1_worker": "PC1", "pc2_worker": "PC2", "c2_worker": "C2"}
 MINER_ROLES: Final = {"winning_miner": "winning", "window_miner": "window", "seal_miner": "seal", "deal_miner": "deal"}
@@ -87,6 +88,8 @@ class Settings:
     """Cluster-wide settings."""
 
     stack: str = "lotus"
+    miner_layout: str = "split"
+    """single: the first seal miner by name proves, makes blocks and seals; all other miner processes are retired."""
     network: str = "mainnet"
     sector_size: str = "32GiB"
     actor: str = "f01000"
@@ -346,6 +349,7 @@ def read_document(document: Mapping[str, Any]) -> Document:
     start = reader.whole(raw, "sector_number_start", "settings", 2 if network == "devnet" else 0)
     settings = Settings(
         stack=reader.choice(raw, "stack", "settings", STACKS, "lotus"),
+        miner_layout=reader.choice(raw, "miner_layout", "settings", LAYOUTS, "split"),
         network=network,
         sector_size=reader.choice(raw, "sector_size", "settings", SECTOR_SIZES, "32GiB"),
         actor=reader.text(raw, "actor", "settings", "f01000") or "f01000",

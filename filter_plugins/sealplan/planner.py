@@ -31,6 +31,7 @@ from sealplan.topology import Machine, read_machine
 from sealplan.words import hosts_text
 
 SCHEMA: Final = "sealyard/plan/1"
+POST_DUTIES: Final = ("winning", "window")
 EXACT_LAYOUTS: Final = 300
 """Up to so many ways of splitting hosts each is laid out to be compared; beyond that estimates choose among them."""
 
@@ -51,11 +52,12 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
     doc = read_document(document)
     errors = doc.errors
     warnings: list[str] = []
+    split = _sealing_miners(doc, errors)
+    miners = _retire_all_but_one(doc, split)
     profiles = _profiles(doc, errors)
     warnings.extend(_warnings_by_text(profiles))
 
     reports = {name: profile.report for name, profile in profiles.items()}
-    miners = _sealing_miners(doc, errors)
     sealing = [h for h in doc.hosts.values() if h.name in profiles and _seals(reports[h.name], h)]
     pins = {host.name: _pin(doc, host, errors) for host in doc.hosts.values() if host.tasks}
     shares = pc2_shares(report.supply for report in reports.values())
@@ -104,7 +106,7 @@ def plan(document: Mapping[str, Any]) -> dict[str, Any]:
             }
             for g in groups
         },
-        "miners": _miners(doc, miners, miner_of_group),
+        "miners": _miners(doc, miners, split, miner_of_group),
         "hosts": hosts,
         "switches": switches,
         "capacity": capacity,
@@ -298,7 +300,8 @@ def _profile(kind: _Kind, mode: Mode) -> _Profile:
 
 def _keep_from_post(kind: _Kind, layout: Layout) -> None:
     """PoSt and sealing never share a GPU: each worker's lock is in its own TMPDIR, so neither waits for the other."""
-    post = [role for role in ("winning", "window") if role in kind.first.miner_roles]
+    roles = (*kind.first.miner_roles, *(POST_DUTIES if _is_single(kind.settings, kind.first) else ()))
+    post = [role for role in POST_DUTIES if role in roles]
     proving = [f"{task.lower()}_worker" for task in PROVING if any(task in s.tasks for s in layout.slots if s.gpu)]
     if not post or not proving or kind.figures.small:
         return
@@ -688,7 +691,8 @@ def _moves(doc: Document, group_of: dict[str, str], miner_of_group: dict[str, Ow
         was, now = before[host], group_of.get(host)
         if now is None:
             continue
-        old_miner = old[was].get("miner")
+        # On its way to one miner a sector is Proving before the others are stopped, so nothing is left behind.
+        old_miner = old[was].get("miner") if doc.settings.miner_layout == "split" else None
         new_miner = (miner_of_group.get(now) or (None, None))[0]
         if was != now:
             found.append({"host": host, "from": was, "to": now, "what": "group", "may_hold_sectors": True})
@@ -697,9 +701,32 @@ def _moves(doc: Document, group_of: dict[str, str], miner_of_group: dict[str, Ow
     return found
 
 
-def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner]) -> dict[str, Any]:
-    """The miners by host, and per role its sector numbers: ranges never change once given."""
-    ranges = _sector_ranges(doc, sealing)
+def _is_single(settings: Settings, host: Host) -> bool:
+    """Whether the host's one miner process does everything."""
+    return settings.miner_layout == "single" and "seal" in host.miner_roles
+
+
+def _retire_all_but_one(doc: Document, split: list[Owner]) -> list[Owner]:
+    """Return the one sealing miner of layout single; the document loses all others, in place."""
+    if doc.settings.miner_layout != "single":
+        return split
+    kept = next((owner for owner in split if owner[1] == "seal"), None)
+    for host in doc.hosts.values():
+        host.miner_roles = ("seal",) if kept and host.name == kept[0] else ()
+    if kept is None:
+        return []
+    doc.groups = {name: kept[0] if miner else None for name, miner in doc.groups.items()}
+    return [kept]
+
+
+def _miners(
+    doc: Document, sealing: list[Owner], split: list[Owner], miner_of_group: dict[str, Owner]
+) -> dict[str, Any]:
+    """The miners by host, and per role its sector numbers: ranges never change once given.
+
+    `split` are the sealing miners of layout split, whose ranges stay theirs while they are retired.
+    """
+    ranges = _sector_ranges(doc, split)
     peer = next((m for m in sealing if m[1] == "deal"), sealing[0] if sealing else None)
     winning = next((h.name for h in doc.hosts.values() if "winning" in h.miner_roles), None)
     fork = doc.settings.stack == "lotus_distributed"
@@ -715,6 +742,7 @@ def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner
             owner = (host.name, role)
             instances[role] = {
                 **({"flags": miner_flags(role, counter, owner == allocator)} if fork else {}),
+                **({"duties": list(POST_DUTIES)} if _is_single(doc.settings, host) else {}),
                 "groups": sorted(g for g, m in miner_of_group.items() if m == owner),
                 "sector_numbers": ranges.get(owner),
                 "reserve": {f"{r}-{n}": numbers for (n, r), numbers in sorted(ranges.items()) if (n, r) != owner}
@@ -729,7 +757,7 @@ def _miners(doc: Document, sealing: list[Owner], miner_of_group: dict[str, Owner
             "reserve": seals[0]["reserve"] if seals else {},
             "instances": instances,
             "peer_id_owner": peer is not None and host.name == peer[0],
-            "f3": host.name == winning,
+            "f3": host.name == winning or _is_single(doc.settings, host),
             "paths": [store_path(doc.settings.actor, name, path, []) for name, path in host.stores],
         }
     return found

@@ -6,22 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from handover import (
+    accounted_for,
+    carried_reservation,
+    chain_calls,
+    chain_proofs_due,
+    handover_processes,
+    handover_verdict,
     highest_number,
+    highest_of_all,
+    live_sectors,
     moving_calls,
     moving_sectors,
     near_deadlines,
     proofs_due,
     sector_states,
+    silent_hosts,
     state_calls,
+    strange_layout,
     tasks_in_flight,
+    the_single_miner,
     top_of,
     unaccounted_sectors,
     unaccounted_text,
+    undeclared_sectors,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 from lotus_miner import members
+from miner_processes import duties_of, processes, states
 from store_sectors import look
 
 STATS = {"w1": {"Info": {"Hostname": "pc1-a/pc1-0"}}}
@@ -250,3 +264,178 @@ def test_one_whole_copy_is_enough(tmp_path: Path) -> None:
     write(tmp_path / "b", 2)
     write(tmp_path / "c", 2, size=100)
     assert look([str(tmp_path / name) for name in "abc"], "t01000", 2048) == {2: ""}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Processes of all hosts
+
+
+def process(name: str, **more: Any) -> dict[str, Any]:
+    host, role = name.split("/")
+    usual = {"active": True, "enabled": True, "repo": True, "configured": True, "pid": 1, "duties": [], "fork": False}
+    said = {"answered": True, "states": {}, "allocated": None, "reservations": {}, "counter": 0}
+    return {"process": name, "host": host, "role": role, **usual, **said, **more}
+
+
+SINGLE: dict[str, Any] = {"s": {"instances": {"seal": {"duties": ["winning", "window"]}}}}
+SPLIT: dict[str, Any] = {"s": {"instances": {"seal": {}}}, "w": {"instances": {"window": {}}}}
+ALL = ["window", "winning"]
+
+
+def test_a_layout_that_runs_is_not_mixed_with_another() -> None:
+    assert strange_layout([process("s/seal"), process("w/window", duties=["window"])], SPLIT) == []
+    assert strange_layout([process("s/seal", duties=ALL)], SINGLE) == []
+    retired = process("w/window", duties=["window"], active=False, enabled=False)
+    assert strange_layout([process("s/seal", duties=ALL), retired], SINGLE) == []
+    assert strange_layout([], SINGLE) == strange_layout([], SPLIT) == []
+
+
+@pytest.mark.parametrize(
+    ("processes", "miners", "playbook"),
+    [
+        ([process("s/seal", duties=ALL), process("w/window", enabled=False)], SINGLE, "rollback_to_single_miner.yml"),
+        ([process("s/seal", duties=ALL), process("w/window", active=False)], SINGLE, "rollback_to_single_miner.yml"),
+        ([process("s/seal")], SINGLE, "rollback_to_single_miner.yml"),
+        ([process("s/seal", duties=ALL)], SPLIT, "split_miners.yml"),
+        ([process("s/seal", duties=ALL, active=False)], SPLIT, "split_miners.yml"),
+    ],
+)
+def test_a_second_prover_is_never_started(processes: list[Any], miners: dict[str, Any], playbook: str) -> None:
+    found = strange_layout(processes, miners)
+    assert len(found) == 1
+    assert playbook in found[0]
+
+
+def test_a_repo_without_settings_is_no_single_miner() -> None:
+    fresh = process("s/seal", duties=ALL, configured=False, active=False, enabled=False)
+    assert strange_layout([fresh], SPLIT) == []
+    assert the_single_miner([fresh]) == ""
+    assert the_single_miner([process("w/window", duties=ALL), process("s/seal", duties=ALL)]) == "s/seal"
+    assert the_single_miner([process("s/seal", duties=ALL, fork=True)]) == ""
+
+
+def chain_answers(now: int = 130, **live: list[dict[str, list[int]]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for call in chain_calls("t01000"):
+        result: Any = None
+        if call["method"] == "StateMinerProvingDeadline":
+            result = chain(now)
+        elif call["method"] == "StateMinerDeadlines":
+            result = NOTHING_POSTED
+        elif call["method"] == "StateMinerAllocated":
+            result = [0, 5]
+        elif call["method"] == "StateMinerPartitions":
+            result = live.get(f"d{call['params'][1]}", [])
+        found.append({**call, "result": result, "error": ""})
+    return found
+
+
+def test_the_chain_is_asked_once_for_everything() -> None:
+    answers = chain_answers(d1=SECTORS, d7=[{"LiveSectors": [9, 1]}])
+    assert live_sectors(answers) == {2, 3, 9}
+    assert chain_proofs_due(answers, 20) == ["deadline 1 closes in 50 epochs and its partition 0 is not proven"]
+    assert chain_proofs_due(chain_answers(), 20) == []
+    assert chain_proofs_due([], 20) == chain_proofs_due(None, 20) == ["the chain cannot be asked for the open deadline"]
+
+
+def test_nobody_takes_over_blindly() -> None:
+    keeper, other = process("s/seal", states={2: "Proving"}), process("d/deal", states={3: "PreCommit1"})
+    answers = chain_answers(d1=[{"LiveSectors": [2, 1]}])
+    assert handover_verdict([keeper], answers, {"2": ""}, [], "s/seal") == []
+    assert "sector 3" in handover_verdict([keeper, other], answers, {"2": ""}, [], "s/seal")[0]
+    assert "sector 2" in handover_verdict([keeper], answers, {}, [], "s/seal")[0]
+    down = process("d/deal", active=False, answered=False)
+    assert "does not answer" in handover_verdict([keeper, down], answers, {"2": ""}, [], "s/seal")[0]
+    assert handover_verdict([keeper, down], answers, {"2": ""}, ["d/deal"], "s/seal") == []
+    # It was accounted for, and was started again since.
+    up = process("d/deal", answered=False)
+    assert "does not answer" in handover_verdict([keeper, up], answers, {"2": ""}, ["d/deal"], "s/seal")[0]
+    assert "the chain cannot be asked" in handover_verdict([keeper], [], {}, [], "s/seal")[0]
+    assert "the distributed-miner fork's" in handover_verdict([process("s/seal", fork=True)], answers, {}, [], "")[0]
+    assert accounted_for([keeper, down, process("w/window", answered=False)], ["d/deal"]) == ["d/deal", "s/seal"]
+
+
+def test_numbers_that_others_gave_out_of_ones_range_are_left_out() -> None:
+    keeper = process("s/seal", states={2: "Proving"})
+    assert carried_reservation([keeper, process("d/deal", states={1000: "Proving"})], "s/seal", "2-999") == {}
+    others = [keeper, process("d/deal", states={7: "Removed", 1000: "Proving"}, allocated=[0, 2, 3, 4])]
+    assert carried_reservation(others, "s/seal", "2-999") == {"range": "2-8", "run": [2, 7], "due": True}
+    made = [process("s/seal", reservations={"handed-over": [2, 7]}), *others[1:]]
+    assert carried_reservation(made, "s/seal", "2-999")["due"] is False
+    counted = [keeper, process("d/deal", counter=57)]
+    assert carried_reservation(counted, "s/seal", "2-999")["run"] == [2, 56]
+    across = [keeper, process("d/deal", allocated=[0, 2000])]
+    with pytest.raises(AnsibleFilterError, match="used up"):
+        carried_reservation(across, "s/seal", "2-999")
+    assert highest_of_all(counted, chain_answers()) == 57
+
+
+def test_a_sector_in_no_store_of_the_miner_cannot_be_proven_by_it() -> None:
+    answers = [
+        {"method": "StorageLocal", "result": {"here": "/mnt/store"}},
+        {
+            "method": "StorageList",
+            "result": {
+                "here": [
+                    {"Miner": 1000, "Number": 2, "SectorFileType": 6},
+                    {"Miner": 1000, "Number": 3, "SectorFileType": 2},
+                ],
+                "worker": [{"Miner": 1000, "Number": 4, "SectorFileType": 6}],
+            },
+        },
+    ]
+    live = chain_answers(d1=[{"LiveSectors": [2, 3]}])
+    assert undeclared_sectors(answers, live) == [3, 4]
+    unfinished = process("s/seal", states={3: "Proving", 4: "FinalizeSector"})
+    assert undeclared_sectors(answers, live, [unfinished], "s/seal") == [3]
+
+
+def test_hosts_are_put_together_from_what_was_registered() -> None:
+    said = {"method": "SectorsList", "params": [], "result": [2]}
+    hostvars: dict[str, dict[str, Any]] = {
+        "s": {
+            "miner_handover_found": {"processes": {"seal": {"active": True}}},
+            "miner_handover_answers": {"results": [{"item": "seal", "answers": [said]}]},
+            "miner_handover_moving": {
+                "results": [
+                    {
+                        "item": {"item": "seal"},
+                        "answers": [{"method": "SectorsStatus", "result": {"SectorID": 2, "State": "WaitSeed"}}],
+                    }
+                ]
+            },
+        },
+        "w": {"miner_handover_found": {"processes": {"window": {"active": False}}}},
+        "x": {},
+    }
+    found = handover_processes(hostvars, ["s", "w", "x"])
+    assert [(each["process"], each["answered"], each["states"]) for each in found] == [
+        ("s/seal", True, {2: "WaitSeed"}),
+        ("w/window", False, {}),
+    ]
+    assert found[0]["moving"] == ["sector 2: WaitSeed at s/seal"]
+    assert [line.split(":")[0] for line in silent_hosts(hostvars, ["s", "w", "x"])] == ["x"]
+
+
+def test_duties_are_what_settings_or_flags_leave_on() -> None:
+    assert duties_of("", "") == (["window", "winning"], False)
+    assert duties_of("  DisableWindowPoSt = true\n  DisableWinningPoSt = false\n", "") == (["winning"], False)
+    assert duties_of("#  DisableWindowPoSt = true\n", "")[0] == ["window", "winning"]
+    assert duties_of("", "run --window-post=false --winning-post=true") == (["winning"], True)
+
+
+def test_miner_processes_are_told_from_units_and_repos(tmp_path: Path) -> None:
+    (tmp_path / "miner-seal" / "keystore").mkdir(parents=True)
+    (tmp_path / "miner-seal" / "config.toml").write_text("[Subsystems]\n  DisableWindowPoSt = true\n")
+    (tmp_path / "miner-seal" / "sectorid").write_text("41\n")
+    shown = states(
+        "Id=lotus-miner-seal.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nMainPID=7\n\n"
+        "Id=lotus-miner-deal.service\nLoadState=not-found\nActiveState=inactive\n\n"
+        "Id=lotus-miner-window.service\nLoadState=loaded\nActiveState=failed\nUnitFileState=disabled\nMainPID=0\n"
+    )
+    found = processes(str(tmp_path), shown, str(tmp_path), tmp_path / "highest")
+    assert list(found) == ["window", "seal"]
+    seal_ = {"active": True, "enabled": True, "repo": True, "pid": 7, "duties": ["winning"], "counter": 41}
+    assert {key: found["seal"][key] for key in seal_} == seal_
+    assert not found["window"]["active"]
+    assert not found["window"]["enabled"]

@@ -183,3 +183,16 @@ def test_force_remote_worker_gets_group_ids_and_phases() -> None:
                 e["clients"] for e in result["hosts"][mount["server"]]["exports"] if e["path"] == mount["source"]
             )
     assert any(slice_["mounts"] for slice_ in result["hosts"].values())
+
+
+def test_one_official_miner_does_all_and_keeps_off_the_numbers_of_the_retired() -> None:
+    split, single = planned("lotus"), planned("lotus", miner_layout="single")
+    assert list(single["miners"]) == ["seal"]
+    kept = single["miners"]["seal"]
+    assert kept["instances"]["seal"].pop("duties") == ["winning", "window"]
+    assert kept["instances"]["seal"]["reserve"] == split["miners"]["seal"]["instances"]["seal"]["reserve"] != {}
+    assert kept["sector_numbers"] == split["miners"]["seal"]["sector_numbers"]
+    assert kept["peer_id_owner"]
+    assert kept["f3"]
+    assert {worker["miner"] for _, worker in workers(single)} == {"seal"}
+    assert not any("duties" in each for miner in split["miners"].values() for each in miner["instances"].values())

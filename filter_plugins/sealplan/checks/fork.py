@@ -54,6 +54,14 @@ def check_counter_seed(inventory: Inventory) -> Iterator[Problem]:
             )
 
 
+def check_layout(inventory: Inventory) -> Iterator[Problem]:
+    """One miner for everything is upstream Lotus's; the fork's flags only take duties away."""
+    for host in _fork_hosts(inventory):
+        if inventory.text(host, "sealing_miner_layout") == "single":
+            text = "is one official miner, and sealing_stack is lotus_distributed"
+            yield problem(host, "sealing_miner_layout", "single", text, "split, or sealing_stack: lotus beside it")
+
+
 def check_deal_libp2p(inventory: Inventory) -> Iterator[Problem]:
     """A deal miner is reached over libp2p."""
     for host in _fork_hosts(inventory, "deal_miner"):

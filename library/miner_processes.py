@@ -1,0 +1,124 @@
+#!/usr/bin/python
+"""What the miner processes of a host are, run or not, and which of the actor's duties each has."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: miner_processes
+short_description: Tell which miner processes a host has, and which of them prove and make blocks
+description: Reads systemd and the files that a process starts from. Changes nothing.
+options:
+  data_dir:
+    description: Directory of the repos C(miner-ROLE).
+    type: path
+    default: /var/lib/lotus
+author: [Sealyard]
+"""
+
+EXAMPLES = r"""
+- name: Look which miner processes there are
+  miner_processes:
+"""
+
+RETURN = r"""
+processes:
+  description:
+    - By role, of those with a repo or a unit. C(active) it runs or starts or stops, C(enabled) it starts with the host,
+      C(repo) it is initialised, C(configured) it has settings, C(pid) its process or 0, C(duties) of C(window) and
+      C(winning) those that its settings give it, C(fork) whether flags give them, as in the fork, C(counter) the
+      highest number that the fork's counter on this host ever gave out.
+  type: dict
+  returned: always
+"""
+
+ROLES = ("winning", "window", "seal", "deal")
+UNIT_DIR = "/etc/systemd/system"
+MARK = Path("/var/lib/sealyard/sector-counter/highest")
+"""Where role sector_counter remembers the highest number of the fork's counter."""
+SETTINGS = {"window": "DisableWindowPoSt", "winning": "DisableWinningPoSt"}
+FLAGS = {"window": "--window-post", "winning": "--winning-post"}
+
+
+def duties_of(config: str, unit: str) -> tuple[list[str], bool]:
+    """Duties of a process out of its config.toml and its unit, and whether it is the fork's.
+
+    What is not said is on, in both.
+    """
+    if any(flag in unit for flag in FLAGS.values()):
+        return [duty for duty, flag in FLAGS.items() if f"{flag}=false" not in unit], True
+    off = [duty for duty, key in SETTINGS.items() if re.search(rf"(?m)^\s*{key}\s*=\s*true\b", config)]
+    return [duty for duty in SETTINGS if duty not in off], False
+
+
+def text_of(path: Path) -> str:
+    """A file's text, "" where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def states(text: str) -> dict[str, dict[str, str]]:
+    """Blocks of `systemctl show` by unit name."""
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")]
+    return {block["Id"]: block for block in blocks if "Id" in block}
+
+
+def number_in(path: Path) -> int:
+    """The number in a file of the fork's sector counter, 0 where there is none."""
+    text = text_of(path).strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def processes(
+    data_dir: str, shown: dict[str, dict[str, str]], unit_dir: str = UNIT_DIR, mark: Path = MARK
+) -> dict[str, dict[str, object]]:
+    """The processes of this host by role."""
+    found: dict[str, dict[str, object]] = {}
+    for role in ROLES:
+        name = f"lotus-miner-{role}.service"
+        repo = Path(data_dir, f"miner-{role}")
+        state = shown.get(name, {})
+        initialised = (repo / "keystore").is_dir()
+        if not initialised and state.get("LoadState") != "loaded":
+            continue
+        config = text_of(repo / "config.toml")
+        duties, fork = duties_of(config, text_of(Path(unit_dir, name)))
+        found[role] = {
+            "active": state.get("ActiveState", "inactive") not in ("inactive", "failed"),
+            "enabled": state.get("UnitFileState") in ("enabled", "enabled-runtime"),
+            "repo": initialised,
+            "configured": bool(config),
+            "pid": int(state.get("MainPID") or 0),
+            "duties": duties,
+            "fork": fork,
+            "counter": max((number_in(path) for path in (repo / "sectorid", mark)), default=0),
+        }
+    return found
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={"data_dir": {"type": "path", "default": "/var/lib/lotus"}}, supports_check_mode=True
+    )
+    names = [f"lotus-miner-{role}.service" for role in ROLES]
+    command = ["systemctl", "show", "--property", "Id,LoadState,ActiveState,UnitFileState,MainPID", *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        module.fail_json(msg=f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+    try:
+        found = processes(module.params["data_dir"], states(done.stdout))
+    except OSError as error:
+        module.fail_json(msg=f"{error}. It must be readable to see what the process does")
+    module.exit_json(changed=False, processes=found)
+
+
+if __name__ == "__main__":
+    main()
