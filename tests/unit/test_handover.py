@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lotus_rpc
 import pytest
 from ansible.errors import AnsibleFilterError
 from handover import (
@@ -17,6 +18,7 @@ from handover import (
     highest_number,
     highest_of_all,
     live_sectors,
+    miner_calls,
     moving_calls,
     moving_sectors,
     near_deadlines,
@@ -37,6 +39,8 @@ from hypothesis import strategies as st
 from lotus_miner import members
 from miner_processes import duties_of, processes, states
 from store_sectors import look
+
+from tests.unit.fork_net import ForkNet
 
 STATS = {"w1": {"Info": {"Hostname": "pc1-a/pc1-0"}}}
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -439,3 +443,33 @@ def test_miner_processes_are_told_from_units_and_repos(tmp_path: Path) -> None:
     assert {key: found["seal"][key] for key in seal_} == seal_
     assert not found["window"]["active"]
     assert not found["window"]["enabled"]
+
+
+def test_every_call_is_one_that_the_programs_answer(fork: ForkNet) -> None:
+    """The fork has no sector number assigner; all else is answered by both stacks."""
+    assert fork.node is not None
+    miner = fork.sealer("one")
+    said = lotus_rpc.ask_all(
+        {
+            "repo": str(miner.repo),
+            "api": None,
+            "api_info_file": None,
+            "calls": with_params(miner_calls()),
+            "timeout_sec": 30,
+        }
+    )["answers"]
+    refused = {answer["method"] for answer in said if answer["error"]}
+    assert refused == {"SectorNumAssignerMeta", "SectorNumReservations"}
+    assert sector_states(said) == {}
+    told = lotus_rpc.ask_all(
+        {"repo": str(fork.node.repo), "api": "v1", "calls": with_params(chain_calls("t01000")), "timeout_sec": 30}
+    )["answers"]
+    assert {answer["method"] for answer in told if answer["error"]} <= {"StateMinerAllocated"}
+    assert live_sectors(told) == {0, 1}
+    assert chain_proofs_due(told, 10**4)
+    assert [each["number"] for each in unaccounted_sectors([], live_sectors(told), {"0": ""})] == [1]
+
+
+def with_params(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As the module's argument spec fills them in."""
+    return [{"params": [], **call} for call in calls]
