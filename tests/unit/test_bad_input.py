@@ -578,6 +578,22 @@ CASES = [
         "499, or leave it out",
     ),
     Case(
+        "one official miner of the fork",
+        "lab",
+        lambda i: i.fork(sealing_miner_layout="single"),
+        "all/sealing_miner_layout",
+        "is one official miner, and sealing_stack is lotus_distributed",
+        "split, or sealing_stack: lotus beside it",
+    ),
+    Case(
+        "a layout of the miners that there is not",
+        "lab",
+        lambda i: i.every(sealing_miner_layout="sngle"),
+        "all/sealing_miner_layout",
+        "is not one of split, single",
+        "sealing_miner_layout: single",
+    ),
+    Case(
         "a deal miner of the fork without libp2p",
         "lab",
         lambda i: (i.fork(), i.hostvars["deal"].update(deal_miner_config={"Subsystems": {"EnableMarkets": False}})),
