@@ -47,11 +47,12 @@ def sealing_preflight(
     applied: str = "",
     plan: Mapping[str, Any] | None = None,
     counter_moves: bool = False,
+    stack_switches: bool = False,
 ) -> list[Problem]:
     """Return every problem of the inventory and of its plan, which is made here unless it is given.
 
     `applied` is the path of the plan applied last: against it the plan's moves are judged. `counter_moves`: the sector
-    counter may be elsewhere than then.
+    counter may be elsewhere than then; `stack_switches`: another stack may run.
     """
     roles = role_options(ROLES_DIR)
     hosts = [str(host) for host in groups.get("all", ())]
@@ -68,6 +69,8 @@ def sealing_preflight(
     further = [*_config_problems(inventory), *_pledging_problems(inventory, plan)]
     if not counter_moves and plan is not None and applied:
         further += _counter_problems(plan, read_json(applied))
+    if not stack_switches and plan is not None and applied:
+        further += _stack_problems(inventory, plan, read_json(applied))
     return check_inventory(inventory, plan, further)
 
 
@@ -80,6 +83,18 @@ def _counter_problems(plan: Mapping[str, Any], applied: Mapping[str, Any] | None
         text = f"gives out the sector numbers in this inventory, and {old[0]} does so now: two would give out the same"
         remedy = f"sector_counter: {old[0].partition('/')[0]}, or move it with playbooks/sector_counter_move.yml"
         yield problem("groups", "sector_counter", new, text, remedy)
+
+
+def _stack_problems(
+    inventory: Inventory, plan: Mapping[str, Any], applied: Mapping[str, Any] | None
+) -> Iterator[Problem]:
+    """Miners of one stack would start beside workers of the other, and count sector numbers from another place."""
+    new, old = (str((each.get("settings") or {}).get("stack") or "") for each in (plan, applied or {}))
+    if new and old and new != old:
+        host = next(iter(inventory.hosts("winning_miner") or inventory.hostvars))
+        text = f"is another stack than {old}, which runs: its sectors, numbers and workers would be left behind"
+        remedy = f"sealing_stack: {old}, or switch with playbooks/scheduler_switch.yml"
+        yield problem(host, "sealing_stack", new, text, remedy)
 
 
 def _pledging_problems(inventory: Inventory, plan: Mapping[str, Any] | None) -> Iterator[Problem]:

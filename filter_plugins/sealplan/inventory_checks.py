@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     secrets.check_wallet_keys,
     lotus.check_stack,
     fork.check_sector_counter,
+    fork.check_scheduler,
     fork.check_counter_seed,
     fork.check_layout,
     fork.check_deal_libp2p,

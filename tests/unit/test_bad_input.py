@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sealing_plan import sealing_plan, sealing_plan_input
 from sealing_preflight import sealing_preflight, sealing_preflight_text
 from sealplan.checks.inventory import Inventory as Facts
 from sealplan.inventory_checks import CHECKS
@@ -637,6 +638,38 @@ CASES = [
         "sealing_fork_generation: 2",
     ),
     Case(
+        "the fork with the official scheduler",
+        "lab",
+        lambda i: i.fork(sealing_scheduler="official"),
+        "all/sealing_scheduler",
+        "gives out no task",
+        "playbooks/scheduler_switch.yml",
+    ),
+    Case(
+        "upstream Lotus with myScheduler",
+        "lab",
+        lambda i: i.every(sealing_scheduler="myscheduler"),
+        "all/sealing_scheduler",
+        "no scheduler of stack lotus",
+        "sealing_stack: lotus_distributed",
+    ),
+    Case(
+        "a scheduler that is none",
+        "lab",
+        lambda i: i.every(sealing_scheduler="curio"),
+        "all/sealing_scheduler",
+        "",
+        "official",
+    ),
+    Case(
+        "the fork with its scheduler off",
+        "lab",
+        lambda i: (i.fork(), i.hostvars["seal"].update(seal_miner_config={"Storage": {"AllowMyScheduler": False}})),
+        "seal/seal_miner_config.Storage.AllowMyScheduler",
+        "gives out no task",
+        "sealing_stack: lotus",
+    ),
+    Case(
         "a setting of upstream Lotus for the fork",
         "lab",
         lambda i: (i.fork(), i.hostvars["seal"].update(seal_miner_config={"Storage": {"Assigner": "spread"}})),
@@ -1119,6 +1152,36 @@ def test_one_mistake_is_one_clear_error(case: Case) -> None:
     assert [problem["path"] for problem in problems] == [case.path], sealing_preflight_text(problems)
     assert case.problem in problems[0]["problem"]
     assert case.remedy in problems[0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "path", "remedy"),
+    [
+        (
+            lambda i: i.groups.update(sector_counter=["window"]),
+            "groups/sector_counter",
+            "playbooks/sector_counter_move.yml",
+        ),
+        (lambda i: i.every(sealing_stack="lotus"), "winning/sealing_stack", "playbooks/scheduler_switch.yml"),
+    ],
+    ids=["counter", "stack"],
+)
+def test_what_a_playbook_must_move_is_not_moved_by_itself(
+    breaks: Callable[[Inventory], Any], path: str, remedy: str, tmp_path: Path
+) -> None:
+    inventory = good("lab")
+    inventory.fork()
+    applied = tmp_path / "applied.json"
+    applied.write_text(json.dumps(sealing_plan(sealing_plan_input(inventory.groups, inventory.hostvars))))
+    assert sealing_preflight(inventory.groups, inventory.hostvars, applied=str(applied)) == []
+    breaks(inventory)
+    problems = sealing_preflight(inventory.groups, inventory.hostvars, applied=str(applied))
+    assert [problem["path"] for problem in problems] == [path], sealing_preflight_text(problems)
+    assert remedy in problems[0]["remedy"]
+    let = sealing_preflight(
+        inventory.groups, inventory.hostvars, applied=str(applied), counter_moves=True, stack_switches=True
+    )
+    assert let == []
 
 
 def test_all_mistakes_come_at_once() -> None:

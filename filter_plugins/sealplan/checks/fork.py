@@ -10,6 +10,8 @@ from sealplan.forks import MYSCHEDULER_KEYS
 from sealplan.inventory_variables import Problem, nearest, shown
 
 FORK: Final = "lotus_distributed"
+STACK_OF_SCHEDULER: Final = {"official": "lotus", "myscheduler": FORK}
+SCHEDULER_OF_STACK: Final = {stack: scheduler for scheduler, stack in STACK_OF_SCHEDULER.items()}
 FIRST_GENERATION_KEYS: Final = ("PreCommit1Max", "PreCommit1HoldMax")
 MINER_CONFIGS: Final = ("lotus_miner_config", *(f"{group}_config" for group in MINER_GROUPS))
 
@@ -41,6 +43,28 @@ def check_sector_counter(inventory: Inventory) -> Iterator[Problem]:
     elif counters[0] not in miners:
         text = "is no miner host, and the counter is part of a lotus-miner process"
         yield problem("groups", "sector_counter", counters[0], text, f"one miner host, such as {first}")
+
+
+def check_scheduler(inventory: Inventory) -> Iterator[Problem]:
+    """A scheduler belongs to its stack: the fork with AllowMyScheduler off schedules nothing at all."""
+    for host in inventory.hostvars:
+        scheduler, stack = inventory.value(host, "sealing_scheduler"), inventory.text(host, "sealing_stack", "lotus")
+        wanted = STACK_OF_SCHEDULER.get(str(scheduler)) if scheduler is not None else None
+        if wanted and stack in SCHEDULER_OF_STACK and wanted != stack:
+            text = (
+                f"is no scheduler of stack {stack}: Lotus has no myScheduler, and the fork gives out no task without it"
+            )
+            remedy = f"{SCHEDULER_OF_STACK[stack]}, or sealing_stack: {wanted} and playbooks/scheduler_switch.yml"
+            yield problem(host, "sealing_scheduler", str(scheduler), text, remedy)
+        for name in MINER_CONFIGS if stack == FORK and generation(inventory, host) == 2 else ():
+            tables = inventory.value(host, name, {})
+            storage = tables.get("Storage") if isinstance(tables, Mapping) else None
+            if isinstance(storage, Mapping) and storage.get("AllowMyScheduler") is False:
+                text = "takes the scheduler from the fork, which has no other and gives out no task without it"
+                remedy = (
+                    "remove it; for the official scheduler: sealing_stack: lotus and playbooks/scheduler_switch.yml"
+                )
+                yield problem(host, f"{name}.Storage.AllowMyScheduler", "false", text, remedy)
 
 
 def check_counter_seed(inventory: Inventory) -> Iterator[Problem]:
