@@ -19,7 +19,7 @@ WORKER_PATTERN = (
 """What it looks for in a worker's."""
 
 NOT_SCHEDULING = re.compile(
-    r"not scheduling on worker (?P<id>[0-9a-f-]{32,36})(?:@\S+)? for \S+?(?: from \S+)?; (?P<reason>.+?)\s*$"
+    r"not scheduling on worker (?P<id>[0-9a-f-]{32,36})(?:@\S+)? for (?P<what>\S+?)(?: from \S+)?; (?P<reason>.+?)\s*$"
 )
 PATH_REFUSED = re.compile(r"not (?:allocating|selecting) on (?P<id>[0-9a-fA-F-]{36}), (?P<reason>.+?)\s*$")
 NO_ROUND = re.compile(r"SCHED (?P<queued>[1-9]\d*) queued; 0 open windows")
@@ -124,14 +124,17 @@ def refusal(reason: str) -> Cure:
     return Cure("", f"is refused: {reason}", "read the miner's journal around this line")
 
 
-def refusals(lines: Iterable[str]) -> dict[str, list[str]]:
-    """Reasons by worker id without its dashes (the fork writes none), newest last, each once."""
-    found: dict[str, dict[str, None]] = {}
+def refusals(lines: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """(what for, reason) by worker id without its dashes (the fork writes none), newest last, each once.
+
+    The fork writes which task it was for, Lotus 1.36 which of its steps.
+    """
+    found: dict[str, dict[tuple[str, str], None]] = {}
     for line in lines:
         if match := NOT_SCHEDULING.search(line):
             of_worker = found.setdefault(match["id"].replace("-", ""), {})
-            of_worker.pop(match["reason"], None)
-            of_worker[match["reason"]] = None
+            of_worker.pop((match["what"], match["reason"]), None)
+            of_worker[match["what"], match["reason"]] = None
     return {worker: list(reasons) for worker, reasons in found.items()}
 
 

@@ -25,6 +25,9 @@ SECTOR_BYTES = {"2KiB": 2 << 10, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 
 PROOFS_OF_A_SIZE = 5
 """Registered seal proofs repeat the five sector sizes in this order."""
 
+NO_PATH = "no good path"
+"""In the error of StorageBestAlloc when no path would be chosen."""
+
 UNSEALED, SEALED, CACHE = 1, 2, 4
 """Bits of SectorFileType."""
 NEEDED = {"AP": (UNSEALED, 10), "PC1": (SEALED | CACHE, 151), "PC2": (SEALED | CACHE, 151)}
@@ -198,6 +201,8 @@ def read(key: str, first: Mapping[str, Any], following: Mapping[str, Any], journ
     accepted = {
         task: frozenset(path["ID"] for path in each["result"] or [])
         for task, each in zip(("AP", "PC1"), found.of("StorageBestAlloc"), strict=False)
+        # Where no path fits, Lotus answers so as an error; any other error says nothing of paths.
+        if each["result"] or NO_PATH in each["error"]
     }
     can_fetch = {
         int(each["params"][0]["Number"]): frozenset(path["ID"] for path in each["result"] or [])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diagnosis.log_lines import NO_ROUND, NONE_ALLOWED, QUOTA, path_refusals, refusal, refusals, worker_cure
-from diagnosis.miner import Miner, Path, Waiting, Worker, need_bytes, resource_refusals
+from diagnosis.miner import SHORT, Miner, Path, Waiting, Worker, need_bytes, resource_refusals, short
 
 FED_BY = {"PC2": "PC1", "C2": "PC2"}
 """Tasks that exist only after another one."""
@@ -137,9 +137,10 @@ def _reasons(
             said.add(cure.token)
             yield f"{cure.says} for {task}", cure.do
     if waiting:
-        for reason in refusals(miner.log).get(entry.id.replace("-", ""), []):
+        others = set(SHORT.values()) - {each.task for each in waiting}
+        for what, reason in refusals(miner.log).get(entry.id.replace("-", ""), []):
             cure = refusal(reason)
-            if cure.token not in said:
+            if cure.token not in said and short(what) not in others:
                 said.add(cure.token)
                 yield cure.says, cure.do
     yield from _locality(planned, plan, host, miner, waiting)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from diagnosis.log_lines import lines_by_unit, path_refusals, refusal, refusals, worker_cure
-from diagnosis.miner import first_calls, need_bytes
+from diagnosis.miner import first_calls, need_bytes, read
 from why_idle import idle_absent, idle_calls, idle_report, serving_miners
 
 ROOT = Path(__file__).parents[2]
@@ -391,6 +391,11 @@ def test_stats_of_the_fork() -> None:
         "not enough PreCommit1 quota"
     )
     assert "as full as the plan" not in "\n".join(cluster.report())
+    cluster.stats[IDS["pc1-a"]]["Tasks"] = "Running:  | Preparing:  | Capacity: AP(1) PC1(2)"
+    assert "as full as the plan" in say(cluster.report(), "pc1-a/pc1-0")
+    cluster.queue[0]["TaskType"] = LONG["AP"]
+    assert "PreCommit1Max" not in say(cluster.report(), "pc1-a/pc1-0")
+    cluster.stats[IDS["pc1-a"]]["Tasks"] = "Running:  | Preparing:  | Capacity: AP(1) PC1(0)"
     cluster.queue.clear()
     assert "is allowed none by its myscheduler.json for PC1" in say(cluster.report(), "pc1-a/pc1-0")
 
@@ -404,6 +409,20 @@ def test_the_first_generation_is_known_by_its_sessions() -> None:
         listed["Info"]["Hostname"] = "ip-10-0-0-1"
         cluster.hostvars[host]["why_idle_sessions"] = {"results": [{"item": worker, "result": ident}]}
     assert cluster.report() == before
+
+
+def test_a_question_that_is_refused_says_nothing_of_paths() -> None:
+    cluster = Cluster()
+    answers = cluster.answer(idle_calls(None, cluster.plan["settings"]))
+    for each in answers:
+        if each["method"] == "StorageBestAlloc":
+            each |= {"result": None, "error": "method StorageBestAlloc: wrong param count"}
+    assert read("seal/seal", {"reachable": True, "answers": answers}, {}, "").accepted == {}
+    for each in answers:
+        each["error"] = "no good path found"
+    assert read("seal/seal", {"reachable": True, "answers": answers}, {}, "").accepted == dict.fromkeys(
+        ("AP", "PC1"), frozenset()
+    )
 
 
 def test_the_fork_is_not_asked_with_the_actor() -> None:

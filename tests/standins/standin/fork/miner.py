@@ -123,6 +123,12 @@ class ForkMiner(Miner):
         super()._methods()
         for name in ABSENT_METHODS:
             del self.rpc.methods[f"Filecoin.{name}"]
+        # 1.12 does not ask whose sector it is.
+        self.rpc.add(
+            "admin",
+            "StorageBestAlloc",
+            lambda bits, size, kind, miner=0: self.index.storage_best_alloc(bits, size, kind, miner),
+        )
         role = self.role
         self.rpc.add(
             "read",
