@@ -443,7 +443,7 @@ def handover_verdict(
     ]
     problems += [
         f"{each['host']}: lotus-miner-{each['role']} is the distributed-miner fork's: change the binaries first, "
-        "with playbooks/scheduler_switch.yml"
+        "with sealing_miner_layout: split and playbooks/scheduler_switch.yml"
         for each in processes
         if each["fork"] and each["active"]
     ]

@@ -30,7 +30,7 @@ RETURN = r"""
 processes:
   description:
     - By role, of those with a repo or a unit. C(active) it runs or starts or stops, C(enabled) it starts with the host,
-      C(repo) it is initialised, C(configured) it has settings, C(pid) its process or 0, C(duties) of C(window) and
+      C(repo) it is initialised, C(configured) its settings name both duties, C(pid) its process or 0, C(duties) of C(window) and
       C(winning) those that its settings give it, C(fork) whether flags give them, as in the fork, C(counter) the
       highest number that the fork's counter on this host ever gave out.
   type: dict
@@ -94,7 +94,7 @@ def processes(
             "active": state.get("ActiveState", "inactive") not in ("inactive", "failed"),
             "enabled": state.get("UnitFileState") in ("enabled", "enabled-runtime"),
             "repo": initialised,
-            "configured": bool(config),
+            "configured": all(re.search(rf"(?m)^\s*{key}\s*=", config) for key in SETTINGS.values()),
             "pid": int(state.get("MainPID") or 0),
             "duties": duties,
             "fork": fork,

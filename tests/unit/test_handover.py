@@ -473,3 +473,13 @@ def test_every_call_is_one_that_the_programs_answer(fork: ForkNet) -> None:
 def with_params(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As the module's argument spec fills them in."""
     return [{"params": [], **call} for call in calls]
+
+
+def test_settings_of_the_fork_make_no_single_miner(tmp_path: Path) -> None:
+    """A switch of the binaries that was cut short leaves them beside an upstream unit."""
+    (tmp_path / "miner-seal" / "keystore").mkdir(parents=True)
+    config = tmp_path / "miner-seal" / "config.toml"
+    config.write_text("[Subsystems]\n  EnableMarkets = true\n")
+    assert not processes(str(tmp_path), {}, str(tmp_path), tmp_path / "highest")["seal"]["configured"]
+    config.write_text("[Subsystems]\n  DisableWindowPoSt = false\n  DisableWinningPoSt = false\n")
+    assert processes(str(tmp_path), {}, str(tmp_path), tmp_path / "highest")["seal"]["configured"]
