@@ -30,9 +30,9 @@ RETURN = r"""
 processes:
   description:
     - By role, of those with a repo or a unit. C(active) it runs or starts or stops, C(enabled) it starts with the host,
-      C(repo) it is initialised, C(configured) its settings name both duties, C(pid) its process or 0, C(duties) of C(window) and
-      C(winning) those that its settings give it, C(fork) whether flags give them, as in the fork, C(counter) the
-      highest number that the fork's counter on this host ever gave out.
+      C(repo) it is initialised, C(configured) its settings name both duties, C(pid) its process or 0, C(duties) of
+      C(window) and C(winning) those that its settings give it, C(fork) whether flags give them, as in the fork,
+      C(counter) the highest number that the fork's counter on this host ever gave out.
   type: dict
   returned: always
 """
