@@ -314,4 +314,6 @@ def test_figures_of_fio() -> None:
     assert mount_speed.measured({"jobs": [{"write": write, "job_runtime": 1000}]}, "pc1_write") == (10**9, 8.0)
     assert mount_speed.measured({"jobs": [{"read": write, "job_runtime": 1000}]}, "pc2_read") == (5 * 10**9, 8.0)
     assert "--end_fsync=1" in mount_speed.command("pc1_write", "/f", 1, 1)
-    assert "--direct=1" in mount_speed.command("pc2_read", "/f", 1, 1)
+    reading = mount_speed.command("pc2_read", "/f", 1, 1)
+    assert "--direct=1" in reading and "--numjobs=4" in reading
+    assert "--numjobs=1" in mount_speed.command("pc2_read", "/f", 1, 1, gentle=True)
