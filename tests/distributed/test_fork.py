@@ -98,6 +98,12 @@ def test_a_miner_that_never_ends_by_itself_is_killed(miner: Process) -> None:
     assert sorted(asked) == ["SendSIGKILL=yes", "TimeoutStopUSec=20s"]
 
 
+@pytest.mark.parametrize("miner", miners("seal", "deal"), ids=str)
+def test_nothing_is_pledged_unasked(miner: Process) -> None:
+    states = output(miner.host, "systemctl is-active lotus-pledge.timer; systemctl is-enabled lotus-pledge.timer; true")
+    assert not {"active", "activating", "enabled"} & set(states.split())
+
+
 def test_four_sectors_are_proving() -> None:
     (seal,) = miners("seal")
     states = [seal.call("SectorsStatus", number, False)["State"] for number in numbers(seal)]
