@@ -24,8 +24,9 @@ NEWEST_NETWORK = (
     ((1, 26), 22),
     ((1, 28), 23),
     ((1, 30), 24),
-    ((1, 32), 25),
+    ((1, 32), 26),
     ((1, 34), 27),
+    ((1, 36), 28),
 )
 """Newest network version that a release of Lotus knows, by the first release that has it (its release notes). A release
 runs every older one, too."""

@@ -30,7 +30,7 @@ MINERS = {role: {"roles": [role], "instances": {role: {"flags": []}}} for role i
     [
         ("1.12.0+2k+git.a9b8795f-41d474d752b7", 14),
         ("1.13.2", 14),
-        ("1.36.2-dev+2k", 27),
+        ("1.36.2-dev+2k", 28),
         ("1.4.0", None),
         ("dev", None),
     ],
