@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import lotus_peer_id
@@ -81,7 +82,11 @@ def test_one_task_asks_for_all_of_the_open_deadline() -> None:
     assert [call["params"][1] for call in calls[2:]] == list(range(DEADLINES))
     index = int(DEADLINE["Index"])
     deadlines = [{"PostSubmissions": [] if number == index else [0, 1]} for number in range(DEADLINES)]
-    answers = [{"result": DEADLINE}, {"result": deadlines}, *({"result": None} for _ in range(DEADLINES))]
+    answers: list[dict[str, Any]] = [
+        {"result": DEADLINE},
+        {"result": deadlines},
+        *({"result": None} for _ in range(DEADLINES)),
+    ]
     assert unproven_now(answers) == ""
     answers[2 + index] = {"result": [{"LiveSectors": [0, 1]}]}
     assert "partition 0" in unproven_now(answers)
