@@ -13,7 +13,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ansible.errors import AnsibleFilterError
+from diagnosis.miner import SECTOR_BYTES
 from lotus_miner import members
+from proving_deadline import deadline_calls, result_of
 from sealing_worker import TASK_TYPES
 
 RETURNED = -2
@@ -91,73 +93,6 @@ def moving_sectors(states: Mapping[Any, str], process: str) -> list[str]:
         for number, state in sorted((int(number), state) for number, state in states.items())
         if state not in AT_REST
     ]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Proofs due
-
-
-def near_deadlines(deadline: Mapping[str, Any] | None, within_epochs: int) -> list[dict[str, int]]:
-    """The open deadline and those that open within so many epochs: [{index, open, close}], in that order.
-
-    `deadline` answers StateMinerProvingDeadline.
-    """
-    if deadline is None:
-        return []
-    now, opened = int(deadline["CurrentEpoch"]), int(deadline["Open"])
-    window, count = int(deadline["WPoStChallengeWindow"]), int(deadline["WPoStPeriodDeadlines"])
-    return [
-        {
-            "index": (int(deadline["Index"]) + step) % count,
-            "open": opened + step * window,
-            "close": opened + (step + 1) * window,
-        }
-        for step in range(count)
-        if opened + step * window <= now + int(within_epochs) and now < opened + (step + 1) * window
-    ]
-
-
-def proofs_due(
-    deadline: Mapping[str, Any] | None,
-    deadlines: Sequence[Mapping[str, Any]] | None,
-    partitions: Sequence[Mapping[str, Any]],
-    within_epochs: int,
-) -> list[str]:
-    """Why the window miner cannot be stopped now, one sentence per deadline; [] when a stop costs no proof.
-
-    `deadlines` answers StateMinerDeadlines; `partitions` are the answers of a loop over `near_deadlines` to
-    StateMinerPartitions: each has `item.index` and `result`. An answer that is missing counts as a proof to wait for.
-    """
-    if deadline is None or deadlines is None:
-        return ["the chain cannot be asked for the open deadline"]
-    asked = {int(answer["item"]["index"]): answer for answer in partitions}
-    found = []
-    for near in near_deadlines(deadline, within_epochs):
-        index, now = near["index"], int(deadline["CurrentEpoch"])
-        answer = asked.get(index)
-        if answer is None or answer.get("failed") or answer.get("reachable") is False:
-            found.append(f"the chain cannot be asked for the partitions of deadline {index}")
-            continue
-        proven = members(deadlines[index].get("PostSubmissions")) if near["open"] <= now else set()
-        waiting = [
-            str(number)
-            for number, partition in enumerate(answer.get("result") or [])
-            if number not in proven and _provable(partition)
-        ]
-        if waiting and near["open"] <= now:
-            found.append(
-                f"deadline {index} closes in {near['close'] - now} epochs and its partition {', '.join(waiting)} "
-                "is not proven"
-            )
-        elif waiting:
-            found.append(f"deadline {index} opens in {near['open'] - now} epochs and has sectors to prove")
-    return found
-
-
-def _provable(partition: Mapping[str, Any]) -> set[int]:
-    """Sectors of a partition that a proof is expected for: a fault without a recovery needs none."""
-    faulty = members(partition.get("FaultySectors")) - members(partition.get("RecoveringSectors"))
-    return members(partition.get("LiveSectors")) - faulty
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -285,9 +220,6 @@ def top_of(runs: Sequence[int] | None) -> int:
 # ---------------------------------------------------------------------------------------------------------------------
 # The playbooks' view: processes of all hosts, the chain, the one miner
 
-DEADLINES = 48
-"""Deadlines of a proving period, on every network (contract: WPoStPeriodDeadlines)."""
-SIZES = {"2KiB": 2 << 10, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 32 << 30, "64GiB": 64 << 30}
 DUTIES = {"window", "winning"}
 PROVABLE = (2 | 4, 8 | 16)
 """Bits of SectorFileType: sealed and cache, or update and update-cache (contract files.json)."""
@@ -303,31 +235,7 @@ def miner_calls() -> list[dict[str, Any]]:
 
 def chain_calls(actor: str) -> list[dict[str, Any]]:
     """All that is asked of the chain, for module lotus_rpc."""
-    return [
-        {"method": "StateMinerProvingDeadline", "params": [actor, None]},
-        {"method": "StateMinerDeadlines", "params": [actor, None]},
-        {"method": "StateMinerAllocated", "params": [actor, None]},
-        *({"method": "StateMinerPartitions", "params": [actor, index, None]} for index in range(DEADLINES)),
-    ]
-
-
-def _result(answers: Sequence[Mapping[str, Any]] | None, method: str) -> Any:
-    return next((answer.get("result") for answer in answers or [] if answer["method"] == method), None)
-
-
-def chain_proofs_due(answers: Sequence[Mapping[str, Any]] | None, within_epochs: int) -> list[str]:
-    """`proofs_due` out of the answers to `chain_calls`."""
-    partitions = [
-        {"item": {"index": answer["params"][1]}, "result": answer.get("result"), "failed": bool(answer.get("error"))}
-        for answer in answers or []
-        if answer["method"] == "StateMinerPartitions"
-    ]
-    return proofs_due(
-        _result(answers, "StateMinerProvingDeadline"),
-        _result(answers, "StateMinerDeadlines"),
-        partitions,
-        within_epochs,
-    )
+    return [*deadline_calls(actor), {"method": "StateMinerAllocated", "params": [actor, None]}]
 
 
 def live_sectors(answers: Sequence[Mapping[str, Any]] | None) -> set[int]:
@@ -370,9 +278,9 @@ def handover_processes(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequenc
                     "answered": said is not None,
                     "states": states,
                     "moving": moving_sectors(states, name),
-                    "in_flight": tasks_in_flight(_result(said, "WorkerJobs"), _result(said, "WorkerStats"), name),
-                    "allocated": (_result(said, "SectorNumAssignerMeta") or {}).get("Allocated"),
-                    "reservations": _result(said, "SectorNumReservations"),
+                    "in_flight": tasks_in_flight(result_of(said, "WorkerJobs"), result_of(said, "WorkerStats"), name),
+                    "allocated": (result_of(said, "SectorNumAssignerMeta") or {}).get("Allocated"),
+                    "reservations": result_of(said, "SectorNumReservations"),
                 }
             )
     return found
@@ -447,7 +355,7 @@ def handover_verdict(
         for each in processes
         if each["fork"] and each["active"]
     ]
-    if _result(chain, "StateMinerProvingDeadline") is None:
+    if result_of(chain, "StateMinerProvingDeadline") is None:
         return [*problems, "the chain cannot be asked: start the private daemon (playbooks/chain.yml)"]
     return problems + unaccounted_text(unaccounted_sectors(processes, live_sectors(chain), stored, kept))
 
@@ -482,7 +390,7 @@ def highest_of_all(processes: Sequence[Mapping[str, Any]], chain: Sequence[Mappi
     """`highest_number` over all processes, the fork's counter and the chain."""
     return highest_number(
         [each["states"] for each in processes],
-        [*(each["allocated"] for each in processes), _result(chain, "StateMinerAllocated")],
+        [*(each["allocated"] for each in processes), result_of(chain, "StateMinerAllocated")],
         counter=max((each["counter"] for each in processes), default=0),
     )
 
@@ -506,7 +414,7 @@ def accounted_for(processes: Sequence[Mapping[str, Any]], before: Sequence[str])
 
 def answered_in_flight(answers: Sequence[Mapping[str, Any]], process: str) -> list[str]:
     """`tasks_in_flight` out of the answers to WorkerJobs and WorkerStats."""
-    return tasks_in_flight(_result(answers, "WorkerJobs"), _result(answers, "WorkerStats"), process)
+    return tasks_in_flight(result_of(answers, "WorkerJobs"), result_of(answers, "WorkerStats"), process)
 
 
 def undeclared_sectors(
@@ -522,9 +430,9 @@ def undeclared_sectors(
     """
     own_states: Mapping[int, str] = next((each["states"] for each in processes if each["process"] == kept), {})
     unfinished = {number for number, state in own_states.items() if state not in (*ON_CHAIN, *GONE)}
-    own = _result(answers, "StorageLocal") or {}
+    own = result_of(answers, "StorageLocal") or {}
     held: dict[int, int] = {}
-    for store, sectors in (_result(answers, "StorageList") or {}).items():
+    for store, sectors in (result_of(answers, "StorageList") or {}).items():
         for sector in sectors if store in own else []:
             number = int(sector["Number"])
             held[number] = held.get(number, 0) | int(sector["SectorFileType"])
@@ -545,7 +453,7 @@ def _ends(runs: Sequence[int] | None, start: int, end: int) -> list[int]:
 
 def sector_bytes(size: str) -> int:
     """Bytes of a sector size such as 32GiB."""
-    return SIZES[size]
+    return SECTOR_BYTES[size]
 
 
 class FilterModule:
@@ -558,26 +466,15 @@ class FilterModule:
             "answered_in_flight": answered_in_flight,
             "carried_reservation": carried_reservation,
             "chain_calls": chain_calls,
-            "chain_proofs_due": chain_proofs_due,
             "handover_processes": handover_processes,
             "handover_verdict": handover_verdict,
-            "highest_number": highest_number,
             "highest_of_all": highest_of_all,
-            "live_sectors": lambda answers: sorted(live_sectors(answers)),
             "miner_calls": lambda _nothing=None: miner_calls(),
             "moving_calls": moving_calls,
-            "moving_sectors": moving_sectors,
-            "near_deadlines": near_deadlines,
-            "proofs_due": proofs_due,
-            "sector_states": sector_states,
             "sector_bytes": sector_bytes,
             "processes_elsewhere": processes_elsewhere,
             "silent_hosts": silent_hosts,
-            "state_calls": lambda _nothing=None: state_calls(),
             "strange_layout": strange_layout,
-            "tasks_in_flight": tasks_in_flight,
             "undeclared_sectors": undeclared_sectors,
             "the_single_miner": the_single_miner,
-            "unaccounted_sectors": unaccounted_sectors,
-            "unaccounted_text": unaccounted_text,
         }

@@ -1,4 +1,4 @@
-"""Filters of roles lotus_miner and sector_counter: sector numbers, proofs of the open deadline, duties of the fork."""
+"""Filters of roles lotus_miner and sector_counter: sector numbers, duties of the fork."""
 
 from __future__ import annotations
 
@@ -62,55 +62,6 @@ def missing_reservations(
 def _shown(runs: Runs) -> str:
     numbers = list(runs)
     return f"{numbers[0]}-{sum(numbers) - 1}" if len(numbers) == 2 else str(numbers)
-
-
-def unproven(
-    deadline: Mapping[str, Any] | None,
-    partitions: Sequence[Mapping[str, Any]] | None,
-    deadlines: Sequence[Mapping[str, Any]] | None,
-) -> str:
-    """What the open deadline still waits for, as a sentence; "" when a restart costs no proof.
-
-    The three are the answers to StateMinerProvingDeadline, StateMinerPartitions of its index and StateMinerDeadlines;
-    one that is missing counts as a proof to wait for.
-    """
-    if deadline is None or deadlines is None:
-        return "the chain cannot be asked for the open deadline"
-    index = int(deadline["Index"])
-    proven = members(deadlines[index].get("PostSubmissions"))
-    open_partitions = [
-        number
-        for number, partition in enumerate(partitions or [])
-        if members(partition.get("LiveSectors")) and number not in proven
-    ]
-    if not open_partitions:
-        return ""
-    names = ", ".join(str(number) for number in open_partitions)
-    epochs = int(deadline["Close"]) - int(deadline["CurrentEpoch"])
-    return f"deadline {index} closes in {epochs} epochs and partition {names} of it is not proven"
-
-
-DEADLINES = 48
-"""Deadlines of a proving period, on every network (WPoStPeriodDeadlines)."""
-
-
-def open_deadline_calls(actor: str) -> list[dict[str, Any]]:
-    """Calls to a daemon that tell in one go what the open deadline waits for; for `unproven_now`."""
-    of_actor = {"params": [actor, None]}
-    return [
-        {"method": "StateMinerProvingDeadline", **of_actor},
-        {"method": "StateMinerDeadlines", **of_actor},
-        *({"method": "StateMinerPartitions", "params": [actor, index, None]} for index in range(DEADLINES)),
-    ]
-
-
-def unproven_now(answers: Sequence[Mapping[str, Any]] | None) -> str:
-    """`unproven` of the answers to `open_deadline_calls`."""
-    if not answers:
-        return unproven(None, None, None)
-    deadline, deadlines = (answer.get("result") for answer in answers[:2])
-    partitions = answers[2 + int(deadline["Index"])].get("result") if deadline else None
-    return unproven(deadline, partitions, deadlines)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -315,12 +266,9 @@ class FilterModule:
             "highest_sector": highest_sector,
             "miner_processes": miner_processes,
             "missing_reservations": missing_reservations,
-            "open_deadline_calls": open_deadline_calls,
             "post_miner_problems": post_miner_problems,
             "second_authorities": second_authorities,
             "silent_miners": silent_miners,
             "silent_with_repo": silent_with_repo,
-            "unproven": unproven,
-            "unproven_now": unproven_now,
             "wanted_reservations": wanted_reservations,
         }

@@ -12,7 +12,6 @@ from handover import (
     accounted_for,
     carried_reservation,
     chain_calls,
-    chain_proofs_due,
     handover_processes,
     handover_verdict,
     highest_number,
@@ -21,8 +20,6 @@ from handover import (
     miner_calls,
     moving_calls,
     moving_sectors,
-    near_deadlines,
-    proofs_due,
     sector_states,
     silent_hosts,
     state_calls,
@@ -38,9 +35,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lotus_miner import members
 from miner_processes import duties_of, processes, states
+from proving_deadline import proofs_due
 from store_sectors import look
 
 from tests.unit.fork_net import ForkNet
+from tests.unit.test_proving_deadline import chain, deadline_answers
 
 STATS = {"w1": {"Info": {"Hostname": "pc1-a/pc1-0"}}}
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -93,65 +92,7 @@ def test_states_come_from_few_calls() -> None:
     assert moving_sectors({"2": "Proving", "3": "WaitDeals", "4": "Removed"}, "x") == []
 
 
-def chain(now: int, index: int = 1, opened: int = 120) -> dict[str, int]:
-    more = {"WPoStChallengeWindow": 60, "WPoStPeriodDeadlines": 48, "WPoStProvingPeriod": 2880}
-    return {"CurrentEpoch": now, "Index": index, "Open": opened, "Close": opened + 60, **more}
-
-
-def answers(**live: list[dict[str, list[int]]]) -> list[dict[str, Any]]:
-    return [{"item": {"index": int(name[1:])}, "reachable": True, "result": found} for name, found in live.items()]
-
-
-NOTHING_POSTED: list[dict[str, Any]] = [{"PostSubmissions": [0]} for _ in range(48)]
 SECTORS = [{"LiveSectors": [2, 2]}]
-
-
-def test_the_deadlines_of_the_next_epochs() -> None:
-    assert [near["index"] for near in near_deadlines(chain(130), 0)] == [1]
-    assert [near["index"] for near in near_deadlines(chain(130), 49)] == [1]
-    assert [near["index"] for near in near_deadlines(chain(130), 50)] == [1, 2]
-    assert [near["index"] for near in near_deadlines(chain(2850, 47, 2820), 90)] == [47, 0, 1]
-    # Before an actor's first period no deadline is open yet.
-    assert near_deadlines(chain(100), 10) == []
-    assert near_deadlines(None, 10) == []
-    assert len(near_deadlines(chain(130), 10**6)) == 48
-
-
-def test_a_stop_waits_for_the_open_deadline() -> None:
-    posted = [{"PostSubmissions": [0, 1]} if number == 1 else {"PostSubmissions": [0]} for number in range(48)]
-    assert proofs_due(chain(130), NOTHING_POSTED, answers(d1=SECTORS), 20) == [
-        "deadline 1 closes in 50 epochs and its partition 0 is not proven"
-    ]
-    assert proofs_due(chain(130), posted, answers(d1=SECTORS), 20) == []
-    assert proofs_due(chain(130), posted, answers(d1=[*SECTORS, *SECTORS]), 20) == [
-        "deadline 1 closes in 50 epochs and its partition 1 is not proven"
-    ]
-    assert proofs_due(chain(130), NOTHING_POSTED, answers(d1=[]), 20) == []
-
-
-def test_a_stop_keeps_clear_of_the_next_deadline() -> None:
-    posted = [{"PostSubmissions": [0, 1]} for _ in range(48)]
-    assert proofs_due(chain(170), posted, answers(d1=SECTORS, d2=SECTORS), 20) == [
-        "deadline 2 opens in 10 epochs and has sectors to prove"
-    ]
-    assert proofs_due(chain(170), posted, answers(d1=SECTORS, d2=[{"LiveSectors": [0]}]), 20) == []
-
-
-def test_a_fault_that_nobody_recovers_is_not_waited_for() -> None:
-    faulty = [{"LiveSectors": [2, 2], "FaultySectors": [2, 2], "RecoveringSectors": [0]}]
-    assert proofs_due(chain(130), NOTHING_POSTED, answers(d1=faulty), 20) == []
-    recovering = [{**faulty[0], "RecoveringSectors": [3, 1]}]
-    assert len(proofs_due(chain(130), NOTHING_POSTED, answers(d1=recovering), 20)) == 1
-
-
-def test_what_the_chain_does_not_say_counts_as_due() -> None:
-    assert proofs_due(None, NOTHING_POSTED, [], 20) == ["the chain cannot be asked for the open deadline"]
-    assert proofs_due(chain(130), None, [], 20) == ["the chain cannot be asked for the open deadline"]
-    assert proofs_due(chain(130), NOTHING_POSTED, [], 20) == [
-        "the chain cannot be asked for the partitions of deadline 1"
-    ]
-    silent = [{"item": {"index": 1}, "reachable": False, "result": None}]
-    assert len(proofs_due(chain(130), NOTHING_POSTED, silent, 20)) == 1
 
 
 def seal(states: dict[int, str], process: str = "seal/seal") -> dict[str, Any]:
@@ -319,27 +260,12 @@ def test_a_repo_without_settings_is_no_single_miner() -> None:
 
 
 def chain_answers(now: int = 130, **live: list[dict[str, list[int]]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for call in chain_calls("t01000"):
-        result: Any = None
-        if call["method"] == "StateMinerProvingDeadline":
-            result = chain(now)
-        elif call["method"] == "StateMinerDeadlines":
-            result = NOTHING_POSTED
-        elif call["method"] == "StateMinerAllocated":
-            result = [0, 5]
-        elif call["method"] == "StateMinerPartitions":
-            result = live.get(f"d{call['params'][1]}", [])
-        found.append({**call, "result": result, "error": ""})
-    return found
+    return [*deadline_answers(chain(now), **live), {"method": "StateMinerAllocated", "result": [0, 5], "error": ""}]
 
 
 def test_the_chain_is_asked_once_for_everything() -> None:
-    answers = chain_answers(d1=SECTORS, d7=[{"LiveSectors": [9, 1]}])
-    assert live_sectors(answers) == {2, 3, 9}
-    assert chain_proofs_due(answers, 20) == ["deadline 1 closes in 50 epochs and its partition 0 is not proven"]
-    assert chain_proofs_due(chain_answers(), 20) == []
-    assert chain_proofs_due([], 20) == chain_proofs_due(None, 20) == ["the chain cannot be asked for the open deadline"]
+    assert [call["method"] for call in chain_calls("t01000")] == [answer["method"] for answer in chain_answers()]
+    assert live_sectors(chain_answers(d1=SECTORS, d7=[{"LiveSectors": [9, 1]}])) == {2, 3, 9}
 
 
 def test_nobody_takes_over_blindly() -> None:
@@ -466,7 +392,7 @@ def test_every_call_is_one_that_the_programs_answer(fork: ForkNet) -> None:
     )["answers"]
     assert {answer["method"] for answer in told if answer["error"]} <= {"StateMinerAllocated"}
     assert live_sectors(told) == {0, 1}
-    assert chain_proofs_due(told, 10**4)
+    assert proofs_due(told, 10**4)
     assert [each["number"] for each in unaccounted_sectors([], live_sectors(told), {"0": ""})] == [1]
 
 

@@ -1,4 +1,4 @@
-"""Miners: reservations of sector numbers, proofs of the open deadline, and the peer id of a repo."""
+"""Miners: reservations of sector numbers, and the peer id of a repo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import lotus_peer_id
@@ -15,7 +14,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
-from lotus_miner import DEADLINES, members, missing_reservations, open_deadline_calls, run_of, unproven, unproven_now
+from lotus_miner import members, missing_reservations, run_of
 from sealing_worker import mounts_below
 
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
@@ -48,49 +47,6 @@ def test_only_what_is_missing_is_reserved() -> None:
 def test_another_range_under_the_same_name_is_the_operators_to_decide() -> None:
     with pytest.raises(AnsibleFilterError, match=r"h1: the seal miner reserves 1000-1499 as 'deal-h2', the plan says"):
         missing_reservations(MINER, "seal", {"deal-h2": [1000, 500]}, "h1")
-
-
-DEADLINE = {"Index": 1, "CurrentEpoch": 130, "Close": 180}
-
-
-@pytest.mark.parametrize(
-    ("partitions", "posted", "waits"),
-    [
-        ([], [], False),
-        ([{"LiveSectors": []}], [], False),
-        ([{"LiveSectors": [2, 2]}], [], True),
-        ([{"LiveSectors": [2, 2]}], [0, 1], False),
-        ([{"LiveSectors": [2, 2]}, {"LiveSectors": [4, 1]}], [0, 1], True),
-    ],
-)
-def test_a_restart_waits_for_every_partition_with_sectors(partitions: list, posted: list, waits: bool) -> None:  # type: ignore[type-arg]
-    deadlines = [{"PostSubmissions": []}, {"PostSubmissions": posted}]
-    assert bool(unproven(DEADLINE, partitions, deadlines)) is waits
-
-
-def test_the_sentence_names_deadline_partition_and_time() -> None:
-    text = unproven(DEADLINE, [{"LiveSectors": [0, 1]}], [{}, {"PostSubmissions": None}])
-    assert text == "deadline 1 closes in 50 epochs and partition 0 of it is not proven"
-
-
-def test_an_unknown_chain_counts_as_a_proof_to_wait_for() -> None:
-    assert unproven(None, None, None)
-
-
-def test_one_task_asks_for_all_of_the_open_deadline() -> None:
-    calls = open_deadline_calls("t01000")
-    assert [call["params"][1] for call in calls[2:]] == list(range(DEADLINES))
-    index = int(DEADLINE["Index"])
-    deadlines = [{"PostSubmissions": [] if number == index else [0, 1]} for number in range(DEADLINES)]
-    answers: list[dict[str, Any]] = [
-        {"result": DEADLINE},
-        {"result": deadlines},
-        *({"result": None} for _ in range(DEADLINES)),
-    ]
-    assert unproven_now(answers) == ""
-    answers[2 + index] = {"result": [{"LiveSectors": [0, 1]}]}
-    assert "partition 0" in unproven_now(answers)
-    assert unproven_now(None) and unproven_now([{"result": None}, {"result": None}])
 
 
 def test_base58_has_a_one_for_every_leading_zero() -> None:
