@@ -58,7 +58,8 @@ def test_an_unknown_lab_is_named() -> None:
         settings.load("labb")
 
 
-def test_groups_come_from_the_inventory() -> None:
+def test_groups_come_from_the_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LAB_DIR", tmp_path)
     assert settings.load().groups == {"pc1-a": "a", "pc2-a": "a", "pc1-b": "b", "pc2-b": "b"}
 
 

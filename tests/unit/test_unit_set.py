@@ -74,6 +74,18 @@ def test_what_does_not_run_is_started(active: str) -> None:
     assert steps.start == ["a"]
 
 
+def test_a_retired_unit_that_has_failed_is_not_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[tuple[str, ...]] = []
+
+    def systemctl(*arguments: str, good: tuple[int, ...] = (0,)) -> str:
+        run.append((*arguments, str(good)))
+        return ""
+
+    monkeypatch.setattr(unit_set, "systemctl", systemctl)
+    unit_set.carry_out(unit_set.Steps(retire=["old.service"]), [])
+    assert run[1:] == [("stop", "old.service", "(0,)"), ("reset-failed", "old.service", "(0, 1)")]
+
+
 def test_units_that_left_the_plan_are_retired_and_foreign_ones_are_not() -> None:
     units = [{"name": "lotus-worker@pc1-0.service", "files": []}]
     present = ["lotus-worker@pc1-0.service", "lotus-worker@old.service", "sshd.service"]
