@@ -161,6 +161,22 @@ def test_unit_holds_no_token_and_no_first_start_flag(path: Path) -> None:
         assert not [flag for flag in FIRST_START_FLAGS if re.search(rf"{flag}(?![\w-])", code)]
 
 
+def strings(value: Any) -> Iterator[str]:
+    """Yield every text of a YAML document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from strings(one)
+
+
+def test_lines_are_joined_by_line_breaks() -> None:
+    """Ansible leaves a backslash alone that YAML has not read: people would see it in place of a line break."""
+    tasks = [*PLAYBOOKS, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("molecule/*/*.yml")]
+    found = [f"{path.relative_to(ROOT)}: {text}" for path in tasks for text in strings(load(path)) if "'\\n'" in text]
+    assert found == []
+
+
 def test_no_path_of_some_machine() -> None:
     """What works only where it was written does not belong here."""
     of_a_machine = re.compile(r"(?<![\w./}$~-])/(?:root(?!/\.ssh)|work|home/\w+|Users)/[\w.]")
