@@ -179,7 +179,9 @@ def owner(
         return "ifupdown"
     if any(text.strip() for text in netplan):
         return "netplan"
-    if networkmanager.get(name, "unmanaged") not in ("unmanaged", ""):
+    state = networkmanager.get(name, "unmanaged")
+    # What networkd has configured, NetworkManager shows as its own too, and leaves alone.
+    if state not in ("unmanaged", "") and not (networkd and state == "connected (externally)"):
         return "networkmanager"
     return "networkd" if networkd else ""
 
@@ -208,9 +210,10 @@ def network_file(kind: str, wanted: Wanted, mac: str) -> tuple[Path, str, int]:
     return Path(f"/etc/systemd/network/05-sealyard-{name}.network"), text, 0o644
 
 
-def former_files(kind: str, wanted: Wanted, mac: str) -> list[Path]:
-    """Our files for those who owned the interface before: two owners would pull it to and fro."""
-    return [path for other in OWNERS if other != kind and (path := network_file(other, wanted, mac)[0]).exists()]
+def former_files(kind: str, wanted: Wanted, mac: str) -> dict[str, Path]:
+    """Our files for those who owned the interface before, by owner: two owners would pull it to and fro."""
+    files = {other: network_file(other, wanted, mac)[0] for other in OWNERS if other != kind}
+    return {other: path for other, path in files.items() if path.exists()}
 
 
 def apply_commands(kind: str, name: str) -> list[list[str]]:
@@ -222,7 +225,7 @@ def apply_commands(kind: str, name: str) -> list[list[str]]:
     return [["networkctl", "reload"], ["networkctl", "reconfigure", name]]
 
 
-def compare(wanted: Wanted, found: Found, file_differs: bool) -> Report:
+def compare(wanted: Wanted, found: Found, file_differs: bool, former: Sequence[str] = ()) -> Report:
     """What must change; `cuts` are the changes that interrupt traffic of a link which has traffic."""
     report = Report()
     if found.mtu != wanted.mtu:
@@ -232,6 +235,8 @@ def compare(wanted: Wanted, found: Found, file_differs: bool) -> Report:
         report.changes.append(f"{wanted.name}: address {before} becomes {wanted.address}")
     if not found.up:
         report.changes.append(f"{wanted.name}: goes up")
+    if former:
+        report.changes.append(f"{wanted.name}: {found.owner} takes it over from {', '.join(former)}")
     if file_differs:
         report.changes.append(f"{wanted.name}: {found.owner} is told so for every boot")
     if report.changes and found.addresses:
@@ -525,7 +530,7 @@ def wait_settled(wanted: Wanted, sleep: Callable[[float], None] = time.sleep) ->
 def change(todo: Sequence[tuple[Wanted, Found]], rollback_sec: int) -> None:
     """Write and apply, with everything put back at once when an owner refuses."""
     files = {pair[0].name: network_file(pair[1].owner, pair[0], pair[1].mac) for pair in todo}
-    former = [path for wanted, found in todo for path in former_files(found.owner, wanted, found.mac)]
+    former = [path for wanted, found in todo for path in former_files(found.owner, wanted, found.mac).values()]
     save_and_arm(
         [*(path for path, _, _ in files.values()), *former],
         [one for one, _ in todo],
@@ -602,11 +607,11 @@ def act(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
             continue
         found.append(one)
         problems += problems_of(wanted, one, options["soft"])
-        differs = False
+        differs, former = False, list[str]()
         if one.owner in OWNERS:
             path, text, _ = network_file(one.owner, wanted, one.mac)
-            differs = read(path) != text.strip() or bool(former_files(one.owner, wanted, one.mac))
-        report = compare(wanted, one, differs)
+            differs, former = read(path) != text.strip(), list(former_files(one.owner, wanted, one.mac))
+        report = compare(wanted, one, differs, former)
         changes += report.changes
         if report.changes and one.owner in OWNERS:
             todo.append((wanted, one))

@@ -50,6 +50,11 @@ class TestOwner:
         assert self.owner(networkmanager={"ens4": "unmanaged"}) == "networkd"
         assert self.owner(networkmanager={"ens3": "connected"}) == "networkd"
 
+    def test_networkmanager_shows_what_networkd_has_configured(self) -> None:
+        seen = {"ens4": "connected (externally)"}
+        assert self.owner(networkmanager=seen) == "networkd"
+        assert self.owner(networkmanager=seen, networkd=False) == "networkmanager"
+
     @pytest.mark.parametrize("stanza", ["auto ens4\niface ens4 inet dhcp\n", "  allow-hotplug ens4\n"])
     def test_ifupdown_before_all_others(self, stanza: str) -> None:
         assert self.owner(ifupdown=[stanza], netplan=["x"]) == "ifupdown"
@@ -75,6 +80,10 @@ class TestCompare:
     def test_every_difference_is_told(self) -> None:
         report = module.compare(WANTED, found(mtu=1500, addresses=("10.0.0.9/24",), up=False), file_differs=True)
         assert len(report.changes) == 4
+
+    def test_a_change_of_owner_is_told(self) -> None:
+        report = module.compare(WANTED, found(owner="networkmanager"), file_differs=True, former=["networkd"])
+        assert report.changes[0] == "enp65s0np0: networkmanager takes it over from networkd"
 
     def test_a_change_cuts_what_uses_the_link(self) -> None:
         assert module.compare(WANTED, found(mtu=1500, uses=("/sealer",)), file_differs=False).cuts == ["/sealer"]
