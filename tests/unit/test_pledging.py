@@ -200,7 +200,8 @@ def test_the_forks_command_is_used_only_where_it_fits(repo: Path, tmp_path: Path
     called = Path(f"{binary}.called").read_text()
     assert called == f"{repo} --miner-repo {repo} sectors mypledgeonce\n" and Miner.made == 0
     Miner.summary = {"PreCommit1": 3}
-    assert pledge.pledge(options(repo, command="mypledge", binary=str(binary))).startswith("pledged 1 (")
+    said = pledge.pledge(options(repo, command="mypledge", binary=str(binary)))
+    assert said.startswith("pledged 1 (") and said.endswith("; sectors mypledge would make 2)")
 
 
 def test_a_failing_command_pauses(repo: Path) -> None:

@@ -123,8 +123,11 @@ def pledge(options: argparse.Namespace) -> str:
     )
     if not count:
         return f"nothing pledged: {why}"
-    if options.command != "pledge" and sectors_of(options.command, call(options.repo, "WorkerStats") or {}) <= count:
-        return run(options)
+    if options.command != "pledge":
+        theirs = sectors_of(options.command, call(options.repo, "WorkerStats") or {})
+        if theirs <= count:
+            return run(options)
+        why = f"{why}; sectors {options.command} would make {theirs}"
     # One at a time, so that what fails is known and no number is asked for in vain.
     made: list[int] = []
     for _ in range(count):
