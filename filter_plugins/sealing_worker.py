@@ -317,21 +317,38 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
     return {"directories": directories, "files": files, "secrets": secrets}
 
 
-def worker_units(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Units of the host's workers with the files each starts from, as the option `units` of module unit_set."""
+def worker_attachments(host_plan: Mapping[str, Any], data_dir: str) -> list[dict[str, Any]]:
+    """Repo and planned paths of the host's workers, as the option `workers` of module worker_paths."""
+    return [
+        {
+            "name": worker["name"],
+            "repo": f"{data_dir}/worker/{worker['name']}",
+            "paths": [path["path"] for path in host_plan.get("paths", []) if _opens(worker, path)],
+        }
+        for worker in host_plan.get("workers", [])
+    ]
+
+
+def worker_units(
+    host_plan: Mapping[str, Any], context: Mapping[str, Any], left: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Units of the host's workers with the files each starts from, as the option `units` of module unit_set.
+
+    `left` are the paths by worker that it has attached and the plan does not give it (module worker_paths).
+    """
     host = Host(**context)
     units = []
-    for worker in host_plan.get("workers", []):
-        opened = [f"{path['path']}/sectorstore.json" for path in host_plan.get("paths", []) if _opens(worker, path)]
+    for attachment in worker_attachments(host_plan, host.data_dir):
+        paths = [*attachment["paths"], *left.get(attachment["name"], [])]
         units.append(
             {
-                "name": unit_name(worker),
+                "name": unit_name(attachment),
                 "files": [
                     f"{host.install_root}/current",
                     f"{host.unit_dir}/lotus-worker@.service",
-                    f"{_drop_in_dir(worker, host)}/sealyard.conf",
-                    _environment_file(worker, host),
-                    *opened,
+                    f"{_drop_in_dir(attachment, host)}/sealyard.conf",
+                    _environment_file(attachment, host),
+                    *(f"{path}/sectorstore.json" for path in paths),
                 ],
             }
         )
@@ -545,5 +562,6 @@ class FilterModule:
             "worker_files": worker_files,
             "worker_miners": worker_miners,
             "worker_problems": worker_problems,
+            "worker_attachments": worker_attachments,
             "worker_units": worker_units,
         }

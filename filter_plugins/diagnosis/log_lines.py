@@ -14,7 +14,7 @@ MINER_PATTERN = (
 
 WORKER_PATTERN = (
     "401|Connecting to miner API|CONNECTION LOST|Registering worker failed|registered successfully|already locked|"
-    "open file|address already in use|flag provided but not defined|[Pp]ermission denied|no such file"
+    "Redeclaring local storage failed|open file|address already in use|flag provided but not defined|[Pp]ermission denied|no such file"
 )
 """What it looks for in a worker's."""
 
@@ -93,6 +93,11 @@ stands before a shorter one that is part of it."""
 WORKER_LINES = (
     Cure(
         "401", "has a wrong token: the miner answers 401", "run playbooks/workers.yml, which brings the miner's token"
+    ),
+    Cure(
+        "Redeclaring local storage failed",
+        "cannot open one of its paths, and works at none until it can",
+        "mount or bring back that path: the line in its journal names it",
     ),
     Cure("already locked", "finds its repo locked by another process", "end the process that was started by hand"),
     Cure("address already in use", "finds its port taken", "end what listens there: ss -ltnp"),

@@ -155,8 +155,9 @@ def test_a_worker_waits_for_its_mounts_and_proves_how_they_are_carried() -> None
 
 
 def test_a_unit_restarts_for_its_own_files_only() -> None:
-    pc1, c2 = worker_units(PLAN, CONTEXT)
+    pc1, c2 = worker_units(PLAN, CONTEXT, {"pc1-0": ["/old"]})
     assert "/sealer/sectorstore.json" in pc1["files"] and "/sealer/sectorstore.json" not in c2["files"]
+    assert "/old/sectorstore.json" in pc1["files"]
     # Lotus rewrites storage.json at every start.
     assert not any(path.endswith("storage.json") for path in pc1["files"])
     shared = set(pc1["files"]) & set(c2["files"])

@@ -457,3 +457,6 @@ def test_lines() -> None:
     assert lines_by_unit(journal) == {"lotus-worker@pc1-0.service": ["one"]}
     assert worker_cure(["HTTP 401", "Worker registered successfully, waiting for tasks"]) is None
     assert worker_cure([]) is None
+    gone = "Redeclaring local storage failed: opening storage path: open /sealer/sectorstore.json: no such file"
+    cure = worker_cure(["LOTUS-MINER CONNECTION LOST", gone])
+    assert cure and "cannot open one of its paths" in cure.says

@@ -285,7 +285,12 @@ class WorkerProcess:
                 if current != session or lost:
                     if lost:
                         log("INFO", "main", "Redeclaring local storage")
-                        self.store.redeclare(None, False)
+                        try:
+                            self.store.redeclare(None, False)
+                        except CommandError as error:
+                            log("ERROR", "main", f"Redeclaring local storage failed: {error}")
+                            self.stop.wait(heartbeat_sec())
+                            continue
                     log("INFO", "main", "Making sure no local tasks are running")
                     if not lost:
                         self.executor.wait_quiet()
