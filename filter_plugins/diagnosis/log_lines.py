@@ -14,7 +14,8 @@ MINER_PATTERN = (
 
 WORKER_PATTERN = (
     "401|Connecting to miner API|CONNECTION LOST|Registering worker failed|registered successfully|already locked|"
-    "Redeclaring local storage failed|open file|address already in use|flag provided but not defined|[Pp]ermission denied|no such file"
+    "Redeclaring local storage failed|open file|address already in use|flag provided but not defined|"
+    "[Pp]ermission denied|no such file"
 )
 """What it looks for in a worker's."""
 
