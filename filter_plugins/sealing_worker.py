@@ -330,7 +330,7 @@ def worker_attachments(host_plan: Mapping[str, Any], data_dir: str) -> list[dict
 
 
 def worker_units(
-    host_plan: Mapping[str, Any], context: Mapping[str, Any], left: Mapping[str, Sequence[str]]
+    host_plan: Mapping[str, Any], context: Mapping[str, Any], left: Mapping[str, Sequence[str]] | None = None
 ) -> list[dict[str, Any]]:
     """Units of the host's workers with the files each starts from, as the option `units` of module unit_set.
 
@@ -339,7 +339,7 @@ def worker_units(
     host = Host(**context)
     units = []
     for attachment in worker_attachments(host_plan, host.data_dir):
-        paths = [*attachment["paths"], *left.get(attachment["name"], [])]
+        paths = [*attachment["paths"], *(left or {}).get(attachment["name"], [])]
         units.append(
             {
                 "name": unit_name(attachment),
