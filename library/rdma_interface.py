@@ -187,13 +187,17 @@ def owner(
 
 
 def network_file(kind: str, wanted: Wanted, mac: str) -> tuple[Path, str, int]:
-    """Path, text and mode of the owner's file for one card."""
+    """Path, text and mode of the owner's file for one card.
+
+    The address outlives a cable that is pulled for a moment: without it the GID and every queue pair would go.
+    """
     head = "# Written by Sealyard, role rdma_nic.\n"
     name, address, mtu = wanted.name, wanted.address, wanted.mtu
     if kind == "netplan":
         text = (
             f"{head}network:\n  version: 2\n  ethernets:\n    {name}:\n      match: {{macaddress: '{mac}'}}\n"
             f"      set-name: {name}\n      dhcp4: false\n      addresses: [{address}]\n      mtu: {mtu}\n"
+            "      ignore-carrier: true\n"
         )
         return Path(f"/etc/netplan/90-sealyard-{name}.yaml"), text, 0o600
     if kind == "networkmanager":
@@ -205,7 +209,7 @@ def network_file(kind: str, wanted: Wanted, mac: str) -> tuple[Path, str, int]:
         return Path(f"/etc/NetworkManager/system-connections/sealyard-{name}.nmconnection"), text, 0o600
     text = (
         f"{head}[Match]\nName={name}\n\n[Link]\nMTUBytes={mtu}\n\n"
-        f"[Network]\nAddress={address}\nDHCP=no\nIPv6AcceptRA=no\n"
+        f"[Network]\nAddress={address}\nDHCP=no\nIPv6AcceptRA=no\nIgnoreCarrierLoss=yes\n"
     )
     return Path(f"/etc/systemd/network/05-sealyard-{name}.network"), text, 0o644
 
