@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ description:
   - A worker keeps the paths it once attached, because sectors lie there. One that left the plan, as on a change of
     stack, would go on taking new sectors, and with the new path it would promise the space of one disk twice.
   - Its C(CanSeal) is set to false, so that what lies there is finished and nothing comes. A path that comes back into
-    the plan gets it back. A path that somebody else has closed stays closed, and a store is never touched.
+    the plan gets it back. A path that somebody else has attached or closed stays as it is, and a store is never
+    touched.
   - A worker reads the file when it starts.
 options:
   workers:
@@ -72,11 +74,19 @@ def left_paths(workers: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {name: paths for name, paths in found.items() if paths}
 
 
+def made_by_a_plan(ident: str) -> bool:
+    """Whether a plan gave the path its ID: those are made from names (UUID version 5), Lotus draws its own."""
+    try:
+        return uuid.UUID(ident).version == 5
+    except ValueError:
+        return False
+
+
 def closed(settings: Mapping[str, Any], wanted: bool) -> dict[str, Any] | None:
     """The sectorstore.json of a path as it should be, None where it is that already."""
     if wanted and settings.get(MARK):
         return {**{key: value for key, value in settings.items() if key != MARK}, "CanSeal": True}
-    if not wanted and settings.get("CanSeal"):
+    if not wanted and settings.get("CanSeal") and made_by_a_plan(str(settings.get("ID"))):
         return {**settings, "CanSeal": False, MARK: True}
     return None
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 import worker_paths
 
+OLD = str(uuid.uuid5(uuid.NAMESPACE_URL, "old"))
+NEW = str(uuid.uuid5(uuid.NAMESPACE_URL, "new"))
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> dict[str, Any]:
     """A worker that has attached `old` and a store, and gets `new` from the plan."""
     for name, settings in {
-        "old": {"ID": "1", "CanSeal": True, "CanStore": False, "AllowTo": ["a"]},
-        "new": {"ID": "2", "CanSeal": True, "CanStore": False},
+        "old": {"ID": OLD, "CanSeal": True, "CanStore": False, "AllowTo": ["a"]},
+        "new": {"ID": NEW, "CanSeal": True, "CanStore": False},
         "store": {"ID": "3", "CanSeal": False, "CanStore": True},
     }.items():
         (tmp_path / name).mkdir()
@@ -30,18 +34,24 @@ def test_a_sealing_path_outside_the_plan_is_closed_and_comes_back(host: dict[str
     file = tmp_path / "old/sectorstore.json"
     found = worker_paths.changes([host])
     assert list(found) == [file]
-    assert found[file] == {"ID": "1", "CanSeal": False, "CanStore": False, "AllowTo": ["a"], worker_paths.MARK: True}
+    assert found[file] == {"ID": OLD, "CanSeal": False, "CanStore": False, "AllowTo": ["a"], worker_paths.MARK: True}
     file.write_text(json.dumps(found[file]))
     assert worker_paths.changes([host]) == {}
     again = worker_paths.changes([{**host, "paths": [str(tmp_path / "old")]}])
-    assert again[file] == {"ID": "1", "CanSeal": True, "CanStore": False, "AllowTo": ["a"]}
+    assert again[file] == {"ID": OLD, "CanSeal": True, "CanStore": False, "AllowTo": ["a"]}
     assert not again[tmp_path / "new/sectorstore.json"]["CanSeal"]
 
 
 def test_a_path_that_the_operator_has_closed_stays_closed(host: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "new/sectorstore.json"
-    file.write_text(json.dumps({"ID": "2", "CanSeal": False, "CanStore": False}))
+    file.write_text(json.dumps({"ID": NEW, "CanSeal": False, "CanStore": False}))
     assert file not in worker_paths.changes([host])
+
+
+def test_a_path_that_the_operator_has_attached_stays_open(host: dict[str, Any], tmp_path: Path) -> None:
+    own = {"ID": str(uuid.uuid4()), "CanSeal": True, "CanStore": False}
+    (tmp_path / "old/sectorstore.json").write_text(json.dumps(own))
+    assert worker_paths.changes([host]) == {}
 
 
 def test_a_path_of_another_worker_is_in_the_plan(host: dict[str, Any], tmp_path: Path) -> None:
