@@ -96,8 +96,7 @@ def accelerator(image: Image) -> list[str]:
         kept.write_text(f"{kind}\n")
     if kind == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    # Not max: a smaller processor is emulated with a tenth less work.
-    return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem"]
+    return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
 
 
 def _kvm_boots(image: Image) -> bool:
