@@ -28,6 +28,9 @@ from lab.vm_image import Image
 FOLDER = LAB_DIR / "rdma"
 """Disks, sockets and the inventory of the running machines; `down` takes it away."""
 INVENTORY = ROOT / "molecule/rdma/inventory"
+RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_default")
+WANTED_RECEIVE_BUFFER_BYTES = 8 << 20
+"""The machines' LAN is a socket of each: the usual 208 KiB hold a dozen packets, and RDMA sends hundreds at once."""
 BOOT_LIMIT_SEC = 600
 PROBE_LIMIT_SEC = 40
 GIB = 1 << 30
@@ -86,6 +89,16 @@ def missing() -> list[str]:
     ]
 
 
+def _widen_receive_buffer() -> None:
+    """Until this machine's next boot; where that is not allowed the LAN loses packets and is slow."""
+    try:
+        if int(RECEIVE_BUFFER.read_text()) < WANTED_RECEIVE_BUFFER_BYTES:
+            RECEIVE_BUFFER.write_text(f"{WANTED_RECEIVE_BUFFER_BYTES}\n")
+            print(f"lab: net.core.rmem_default raised to {WANTED_RECEIVE_BUFFER_BYTES} until the next boot")
+    except OSError as error:
+        print(f"lab: net.core.rmem_default stays as it is: {error}")
+
+
 def accelerator(image: Image) -> list[str]:
     """Options of qemu: KVM if a kernel really boots with it here (a /dev/kvm alone proves nothing), else emulation."""
     kept = vm_image.FOLDER / "accelerator"
@@ -140,6 +153,7 @@ def up() -> None:
         FOLDER.mkdir(parents=True)
         (FOLDER / "ports.json").write_text(json.dumps(ports))
     write_inventory()
+    _widen_receive_buffer()
     options = accelerator(image)
     for one in MACHINES:
         if not running[one.name]:
