@@ -91,18 +91,18 @@ def closed(settings: Mapping[str, Any], wanted: bool) -> dict[str, Any] | None:
     return None
 
 
-def changes(workers: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, Any]]:
-    """New contents by file."""
-    wanted = {path: True for worker in workers for path in worker["paths"]}
-    left = {path: False for paths in left_paths(workers).values() for path in paths}
+def changes(workers: Sequence[Mapping[str, Any]], left: Mapping[str, Sequence[str]]) -> dict[Path, dict[str, Any]]:
+    """New contents by file; `left` is what `left_paths` says."""
+    places = {path: True for worker in workers for path in worker["paths"]}
+    places |= {path: False for paths in left.values() for path in paths}
     found = {}
-    for path, is_wanted in sorted((left | wanted).items()):
+    for path, wanted in sorted(places.items()):
         file = Path(path, "sectorstore.json")
         try:
             settings = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        new = closed(settings, is_wanted) if isinstance(settings, dict) else None
+        new = closed(settings, wanted) if isinstance(settings, dict) else None
         if new:
             found[file] = new
     return found
@@ -120,7 +120,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     workers = module.params["workers"]
-    found = changes(workers)
+    left = left_paths(workers)
+    found = changes(workers, left)
     if not module.check_mode:
         for file, settings in found.items():
             with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, delete=False, encoding="utf-8") as written:
@@ -129,7 +130,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(found),
         closed=[str(file.parent) for file, settings in found.items() if MARK in settings],
-        left=left_paths(workers),
+        left=left,
     )
 
 
