@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 PLAIN = frozenset(string.ascii_letters + string.digits + ":_.")
 GUARD = "/usr/local/lib/sealyard/nfs_transport.py"
+UNITS = "/etc/systemd/system"
+LATE = "nfs-exports-again.service"
 
 
 def mount_unit(path: str) -> str:
@@ -67,7 +70,7 @@ def nfs_mount_units(mounts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def _unit_path(path: str) -> str:
-    return f"/etc/systemd/system/{mount_unit(path)}"
+    return f"{UNITS}/{mount_unit(path)}"
 
 
 def nfs_guard(mounts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -78,6 +81,41 @@ def nfs_guard(mounts: Sequence[Mapping[str, Any]]) -> list[str]:
 def nfs_exports(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the host's exports as the option `exports` of module nfs_server."""
     return [{key: export[key] for key in ("path", "networks", "sync")} for export in host_plan.get("exports", [])]
+
+
+def _units_that_hold(paths: Sequence[str]) -> list[str]:
+    """Return the units that may mount what holds `paths`: one of each path and of each directory above it."""
+    places = {str(place) for path in paths for place in (PurePosixPath(path), *PurePosixPath(path).parents)}
+    return [mount_unit(place) for place in sorted(places - {"/"})]
+
+
+def nfs_disk_files(host_plan: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what makes nfsd wait for the data disks at boot, and look again at one that comes later, for `file_set`.
+
+    A client that asks for a share whose disk is not mounted yet, as while XFS reads its log after a loss of power, is
+    told that it is gone, and nfsd remembers that for 30 minutes (exports(5), option mp).
+    """
+    mounts = _units_that_hold([export["path"] for export in host_plan.get("exports", [])])
+    late = f"""# Written by Sealyard, role nfs_rdma_server.
+[Unit]
+Description=Forget which shares were not there
+After={" ".join(["nfs-server.service", *mounts])}
+ConditionPathExists=/proc/net/rpc/nfsd.fh
+
+[Service]
+Type=oneshot
+ExecStart=/usr/sbin/exportfs -f
+"""
+    server = f"""# Written by Sealyard, role nfs_rdma_server. Not Requires: one broken disk takes no other share away.
+[Unit]
+After={" ".join(mounts)}
+"""
+    mount = f"# Written by Sealyard, role nfs_rdma_server.\n[Unit]\nWants={LATE}\n"
+    return [
+        {"path": f"{UNITS}/{LATE}", "content": late},
+        {"path": f"{UNITS}/nfs-server.service.d/90-sealyard.conf", "content": server},
+        *({"path": f"{UNITS}/{unit}.d/90-sealyard-nfs.conf", "content": mount} for unit in mounts),
+    ]
 
 
 def nfs_users(
@@ -136,6 +174,7 @@ class FilterModule:
         return {
             "group_trees": group_trees,
             "mount_unit": mount_unit,
+            "nfs_disk_files": nfs_disk_files,
             "nfs_exports": nfs_exports,
             "nfs_guard": nfs_guard,
             "nfs_mount_files": nfs_mount_files,

@@ -12,7 +12,15 @@ from typing import Any
 import nfs_server as nfs
 import pytest
 import scratch_devices as scratch
-from sealing_shares import FilterModule, group_trees, mount_unit, nfs_mount_files, nfs_mount_units, served_paths
+from sealing_shares import (
+    FilterModule,
+    group_trees,
+    mount_unit,
+    nfs_disk_files,
+    nfs_mount_files,
+    nfs_mount_units,
+    served_paths,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -407,6 +415,19 @@ def test_a_mount_is_hard_and_rdma() -> None:
     [tcp] = nfs_mount_files([{**MOUNT, "transport": "tcp", "address": "fd00::9"}], "4.2", 20049)
     assert "proto=tcp" in tcp["content"] and "rdma," not in tcp["content"]
     assert "What=[fd00::9]:/sealer" in tcp["content"]
+
+
+def test_nfsd_waits_for_the_disks_of_its_exports() -> None:
+    """For one that holds an export from further up too, and for none that it serves nothing from."""
+    files = {file["path"]: file["content"] for file in nfs_disk_files({"exports": [{"path": "/data/a-b/nfs"}]})}
+    after = "After=data.mount data-a\\x2db.mount data-a\\x2db-nfs.mount"
+    assert after in files["/etc/systemd/system/nfs-server.service.d/90-sealyard.conf"].splitlines()
+    late = "/etc/systemd/system/nfs-exports-again.service"
+    for unit in ("data", "data-a\\x2db", "data-a\\x2db-nfs"):
+        content = files.pop(f"/etc/systemd/system/{unit}.mount.d/90-sealyard-nfs.conf")
+        assert f"Wants={Path(late).name}" in content.splitlines()
+        assert f"{unit}.mount" in files[late]
+    assert len(files) == 2
 
 
 def test_a_server_writes_what_lies_on_its_exports() -> None:

@@ -58,6 +58,15 @@ def test_the_export_is_open_to_the_rdma_network_alone(server: Host) -> None:
     assert "mp)" in server.file("/etc/exports.d/sealyard.exports").content_string
 
 
+def test_no_share_is_asked_for_before_its_disk_is_there(server: Host) -> None:
+    """A client would be told that it is gone, for half an hour; outage.yml makes the disk slow."""
+    mounted = server.check_output("systemctl show --property=ActiveEnterTimestampMonotonic --value sealer.mount")
+    served = server.check_output("systemctl show --property=ExecMainStartTimestampMonotonic --value nfs-server")
+    assert 0 < int(mounted) <= int(served)
+    known = server.file("/proc/net/rpc/nfsd.fh/content").content_string.splitlines()[1:]
+    assert not [line for line in known if line.startswith("#")]
+
+
 def test_the_mount_is_carried_by_rdma(client: Host) -> None:
     """Not the options, which lie: the connections themselves."""
     block: list[str] = []
