@@ -73,7 +73,7 @@ DUTY_LINES = {
     "p2p": (r"Bootstrapping libp2p network with full node", r"will be disabled? p2p"),
 }
 """What the log says of a duty that is on, and of one that is off; older binaries spell it otherwise
-(contract lotus-fork-1.12.files.json, roles.switches and roles.grep)."""
+(contract lotus_distributed/files.json, roles.switches and roles.grep)."""
 DUTY_FLAGS = {"window": "--window-post", "winning": "--winning-post", "p2p": "--p2p"}
 COUNTER_LINE = r"sctype is : (\S+) , sclisten is: (\S+)"
 COUNTER_SERVES = r"grpc server Listing on"

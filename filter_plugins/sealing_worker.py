@@ -16,7 +16,7 @@ from sealing_shares import mount_unit
 
 FORK = "lotus_distributed"
 FORK_PATH_KEYS = ("ID", "Weight", "CanSeal", "CanStore", "MaxStorage")
-"""All that the fork's sectorstore.json has (contract lotus-fork-1.12.files.json, sectorstore_json)."""
+"""All that the fork's sectorstore.json has (contract lotus_distributed/files.json, sectorstore_json)."""
 FIRST_GENERATION_FLAGS = {
     "--precommit1max": "PreCommit1Max",
     "--precommit2max": "PreCommit2Max",

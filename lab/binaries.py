@@ -14,7 +14,7 @@ from lab.shell import LabError, run
 PROGRAMS = ("lotus", "lotus-miner", "lotus-worker", "lotus-seed")
 STANDINS = {"lotus": "stand-ins", "params": "stand-ins"}
 NOFILE_FLOOR = 16000
-"""Open files below which lotus-worker refuses to start: what the real build for 2 KiB has (contracts, semantic 27)."""
+"""Open files below which lotus-worker refuses to start: what the real build for 2 KiB has."""
 
 
 def provide(lab: Lab, lotus: str | None, params: str | None, in_use: bool) -> None:

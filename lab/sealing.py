@@ -85,7 +85,7 @@ class Record:
 
     `crossed` are those a plan must prevent: what PC1 wrote. `strayed` are those Lotus may make whatever the groups say:
     unsealed data, because PC1 is placed without a look at where AP was done, and finalized sectors, because the worker
-    that moves one to the store need not be the one that holds it (contracts, semantics 4 and 5).
+    that moves one to the store need not be the one that holds it.
     """
 
     states: dict[int, str] = field(default_factory=dict)

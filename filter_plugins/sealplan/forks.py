@@ -26,7 +26,7 @@ MYSCHEDULER_KEYS: Final = (
     *("ForceP1FromLocalAP", "ForceP2FromLocalP1", "ForceC2FromLocalP2", "IsPlanOffline", "AllowP2C2Parallel"),
     *("IgnoreOutOfSpace", "AutoPledgeDiff"),
 )
-"""All keys of myscheduler.json (contract lotus-fork-1.12.files.json); one that is missing counts as 0 or false."""
+"""All keys of myscheduler.json (contract lotus_distributed/files.json); one that is missing counts as 0 or false."""
 MINER_SWITCHES: Final = {
     "winning": {"window-post": "false", "winning-post": "true", "p2p": "false"},
     "window": {"window-post": "true", "winning-post": "false", "p2p": "false"},

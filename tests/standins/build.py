@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import fork_contract
-from standin import params
-from standin.contract import environment_of
+from standin import contract, params
 from standin.stack import FORK, LOTUS
 
 HERE = Path(__file__).resolve().parent
-CONTRACTS = HERE.parent / "contracts"
 PROGRAMS = ("lotus", "lotus-miner", "lotus-worker", "lotus-seed")
 ROLES = {"lotus": ("daemon",), "lotus-miner": ("miner",), "lotus-worker": (), "lotus-seed": ()}
 # -I -S: no site packages, no user environment; half of the start-up time is saved.
@@ -43,14 +41,10 @@ class Options:
         return 0 if program == "lotus-worker" and self.official_worker else self.generation
 
 
-def contract(name: str) -> Any:
-    return json.loads((CONTRACTS / f"lotus-1.36.2.{name}.json").read_text())
-
-
 def reader(program: str, options: Options) -> Callable[[str], Any]:
     """Gives the documents cli, config, files and resources of the program's stack."""
     if options.stack == LOTUS:
-        return contract
+        return lambda name: contract.document(LOTUS, name)
     return lambda name: fork_contract.document(name, options.generation_of(program))
 
 
@@ -104,7 +98,8 @@ def archive(program: str, options: Options) -> bytes:
         module("__main__.py", MAIN.encode())
         info = (
             f'PROGRAM = "{program}"\nNETWORK = "{options.network}"\nNOFILE_FLOOR = {options.nofile_floor}\n'
-            f'STACK = "{options.stack}"\nGENERATION = {options.generation_of(program)}\n'
+            f'STACK = "{options.stack}"\nVERSION = "{contract.version(options.stack)}"\n'
+            f"GENERATION = {options.generation_of(program)}\n"
             f"NEWEST_NETWORK_VERSION = {options.newest_network_version}\n"
         )
         for path in sorted((HERE / "standin").glob("*.py")):
@@ -113,7 +108,7 @@ def archive(program: str, options: Options) -> bytes:
             for path in sorted((HERE / "standin" / "fork").glob("*.py")):
                 module(f"standin/fork/{path.name}", path.read_bytes())
         put("standin/cli.json", json.dumps(slim_cli(program, read), separators=(",", ":")).encode())
-        put("standin/environment.json", json.dumps(environment_of(read), separators=(",", ":")).encode())
+        put("standin/environment.json", json.dumps(contract.environment_of(read), separators=(",", ":")).encode())
         if ROLES[program]:
             keys = read("config")
             put("standin/config.json", json.dumps({r: keys[r] for r in ROLES[program]}, separators=(",", ":")).encode())

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-CONTRACTS = Path(__file__).resolve().parents[1] / "contracts"
+from standin import contract
+from standin.stack import FORK, LOTUS
+
 TASKS = ("AP", "PC1", "PC2", "C1", "C2", "FIN", "GET", "UNS", "WDP", "WNP")
 # Worker flags of the second generation that the first had under another name, and what the official worker lacks.
 HOLD_FLAG = {"names": ["--precommit1holdmax"], "takes_value": True, "default": 25, "type": "uint64"}
 FIRST_GENERATION_KEYS = {"Storage.PreCommit1Max": 7, "Storage.PreCommit1HoldMax": 25}
-
-
-@cache
-def _read(name: str) -> str:
-    return (CONTRACTS / f"{name}.json").read_text()
 
 
 def document(name: str, generation: int) -> Any:
@@ -25,7 +19,7 @@ def document(name: str, generation: int) -> Any:
 
 
 def _cli(generation: int) -> Any:
-    commands = json.loads(_read("lotus-fork-1.12.cli"))
+    commands = contract.document(FORK, "cli")
     run = commands["lotus-worker"]["commands"]["run"]
     if generation == 0:
         run["flags"] = [flag for flag in run["flags"] if not flag.get("fork_only")]
@@ -35,7 +29,7 @@ def _cli(generation: int) -> Any:
 
 
 def _config(generation: int) -> Any:
-    keys = json.loads(_read("lotus-fork-1.12.config"))
+    keys = contract.document(FORK, "config")
     if generation == 1:
         for key, default in FIRST_GENERATION_KEYS.items():
             keys["miner"][key] = {"type": "uint64", "default": default}
@@ -43,17 +37,17 @@ def _config(generation: int) -> Any:
 
 
 def _files(_generation: int) -> Any:
-    base = json.loads(_read("lotus-1.36.2.files"))["env"]["variables"]
+    base = contract.document(LOTUS, "files")["env"]["variables"]
     # What only later versions read: worker flags had no variables in 1.12.
     later = ("LOTUS_WORKER_", "LOTUS_DISABLE_F3", "F3_", "LOTUS_ETH_", "LOTUS_FVM_")
     known = {name for name in base if not name.startswith(later)} | {"LOTUS_WORKER_PATH"}
-    fork = json.loads(_read("lotus-fork-1.12.files"))["env"]
+    fork = contract.document(FORK, "files")["env"]
     return {"env": {"variables": sorted(known | set(fork["read_by_fork"]))}}
 
 
 def _resources(_generation: int) -> Any:
     """Task types and space of 1.12. It has no overrides by environment, and myScheduler looks at no figure of them."""
-    resources = json.loads(_read("lotus-1.36.2.resources"))
+    resources = contract.document(LOTUS, "resources")
     resources["tasks"] = {short: spec for short, spec in resources["tasks"].items() if short in TASKS}
     resources["env_override"].update(names_sized=[], names_unsized=[])
     resources["space"]["finalized_multipliers_tenths"]["cache"] = 2

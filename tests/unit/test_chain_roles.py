@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from standin import contract
 
 ROOT = Path(__file__).parents[2]
-CONTRACT = json.loads((ROOT / "tests" / "contracts" / "lotus-1.36.2.cli.json").read_text())
+CONTRACT = contract.document("lotus", "cli")
 FIRST_START_FLAGS = ("--genesis", "--import-snapshot", "--import-chain", "--lotus-make-genesis", "--genesis-template")
 COMMANDS = {
     "roles/lotus_daemon/templates/lotus-daemon.service.j2": [("lotus", "daemon")],

@@ -21,6 +21,7 @@ from lotus_miner import (
 )
 from sealing_verify import miner_units
 from sealing_worker import drain_files, named_answers, task_switches, tasks_of, worker_files, worker_problems
+from standin import contract
 from unit_log import matching
 
 ROOT = Path(__file__).parents[2]
@@ -243,8 +244,7 @@ def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches()
 
 
 def test_official_workers_get_what_the_fork_itself_would_give_them() -> None:
-    contract = json.loads((ROOT / "tests/contracts/lotus-fork-1.12.files.json").read_text(encoding="utf-8"))
-    keys = contract["external_worker_json"]["keys"]
+    keys = contract.document("lotus_distributed", "files")["external_worker_json"]["keys"]
     defaults = yaml.safe_load((ROOT / "roles/lotus_miner/defaults/main.yml").read_text(encoding="utf-8"))
     # The licence key is the operator's: a file that has one keeps it.
     wanted = {key: about["written_default"] for key, about in keys.items() if not about.get("secret")}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +11,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from lotus_config import flatten, known_keys, lotus_config
+from standin import contract
 
-CONTRACTS = Path(__file__).parents[1] / "contracts"
-CONTRACT = {
-    "lotus": CONTRACTS / "lotus-1.36.2.config.json",
-    "lotus_distributed": CONTRACTS / "lotus-fork-1.12.config.json",
-}
 CONTRACT_TYPES = {
     "Duration": "duration",
     "types.FIL": "fil",
@@ -142,14 +136,14 @@ def test_toml_reads_back_what_was_set(component: str, data: st.DataObject) -> No
 @pytest.mark.parametrize("stack", ["lotus", "lotus_distributed"])
 @pytest.mark.parametrize("component", ["daemon", "miner"])
 def test_key_table_is_the_contract(component: str, stack: str) -> None:
-    contract = json.loads(CONTRACT[stack].read_text())[component]
+    keys = contract.document(stack, "config")[component]
     wanted = {
         fact.get("pattern_key", key).replace("<go-log subsystem>", "*"): (
             CONTRACT_TYPES.get(fact["type"], fact["type"]),
             fact.get("enum") or fact.get("values"),
             fact.get("min"),
         )
-        for key, fact in contract.items()
+        for key, fact in keys.items()
     }
     table = {key: (e["type"], e.get("enum"), e.get("min")) for key, e in known_keys(component, stack).items()}
     assert table == wanted

@@ -11,17 +11,13 @@ import jsonschema
 import pytest
 from sealplan import plan
 from sealplan.cpulist import parse_cpus
+from standin import contract
 
 ROOT = Path(__file__).parents[2]
-CONTRACTS = ROOT / "tests/contracts"
 SCHEMA = json.loads((ROOT / "filter_plugins/sealplan/plan.schema.json").read_text("utf-8"))
 PC1 = {"cpu": "EPYC 7302 x2", "memory": "2TiB", "scratch": "8x 4TB NVMe"}
 PRECOMMIT = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"], "scratch": "8x 2TB NVMe"}
 GPU = {"cpu": "EPYC 7402 x2", "memory": "2TiB", "gpus": ["RTX 3090"] * 8, "scratch": "8x 4TB NVMe"}
-
-
-def contract(name: str) -> Any:
-    return json.loads((CONTRACTS / name).read_text("utf-8"))
 
 
 def planned(stack: str, smooth: Collection[str] = (), **settings: Any) -> dict[str, Any]:
@@ -58,15 +54,15 @@ def workers(result: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, worker) for name, slice_ in result["hosts"].items() for worker in slice_["workers"]]
 
 
-def known_flags(file: str) -> set[str]:
-    run = contract(file)["lotus-worker"]["commands"]["run"]
+def known_flags(stack: str) -> set[str]:
+    run = contract.document(stack, "cli")["lotus-worker"]["commands"]["run"]
     return {name for flag in run["flags"] for name in flag["names"]}
 
 
 @pytest.mark.parametrize("sector_size", ["2KiB", "512MiB", "32GiB", "64GiB"])
 def test_upstream_knows_every_flag_and_override(sector_size: str) -> None:
-    flags = known_flags("lotus-1.36.2.cli.json")
-    overrides = set(contract("lotus-1.36.2.resources.json")["env_override"]["names_sized"])
+    flags = known_flags("lotus")
+    overrides = set(contract.document("lotus", "resources")["env_override"]["names_sized"])
     for _, worker in workers(planned("lotus", sector_size=sector_size)):
         assert set(worker["flags"]) <= flags
         assert set(worker["resources"]) <= overrides
@@ -77,7 +73,7 @@ def test_upstream_knows_every_flag_and_override(sector_size: str) -> None:
 
 def test_upstream_admits_what_the_plan_counts() -> None:
     """Lotus's own checks (scheduler_checks of the contract) with the overrides in force and the memory as its limit."""
-    table = contract("lotus-1.36.2.resources.json")["tasks"]
+    table = contract.document("lotus", "resources")["tasks"]
     for _, worker in workers(planned("lotus")):
         threads = len(parse_cpus(worker["cpus"]))
         for task in worker["tasks"]:
@@ -111,8 +107,8 @@ def test_upstream_keeps_groups_apart_by_path() -> None:
 
 def test_the_fork_runs_few_processes_with_core_groups_and_myscheduler() -> None:
     result = planned("lotus_distributed")
-    flags = known_flags("lotus-fork-1.12.cli.json")
-    keys = set(contract("lotus-fork-1.12.files.json")["myscheduler_json"]["keys"])
+    flags = known_flags("lotus_distributed")
+    keys = set(contract.document("lotus_distributed", "files")["myscheduler_json"]["keys"])
     for name, worker in workers(result):
         assert {flag.split("=")[0] for flag in worker["flags"]} <= flags
         assert all("=" in flag for flag in worker["flags"])
@@ -159,7 +155,7 @@ def test_the_fork_has_one_counter_and_its_matrix_of_roles() -> None:
 
 def test_force_remote_worker_gets_group_ids_and_phases() -> None:
     result = planned("force_remote_worker")
-    known = contract("force-remote-worker.files.json")["config_toml"]["keys"]
+    known = contract.document("force_remote_worker", "files")["config_toml"]["keys"]
     ids = set()
     phases = []
     for name, worker in workers(result):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from diagnosis.log_lines import lines_by_unit, path_refusals, refusal, refusals, worker_cure
 from diagnosis.miner import first_calls, need_bytes, read
+from standin import contract
 from why_idle import idle_absent, idle_calls, idle_report, serving_miners
 
 ROOT = Path(__file__).parents[2]
@@ -434,15 +435,13 @@ def test_the_fork_is_not_asked_with_the_actor() -> None:
 
 
 def test_space_is_that_of_the_contract() -> None:
-    contract = json.loads((ROOT / "tests/contracts/lotus-1.36.2.resources.json").read_text(encoding="utf-8"))
-    for size, needed in contract["space"]["required_bytes"].items():
+    for size, needed in contract.document("lotus", "resources")["space"]["required_bytes"].items():
         assert need_bytes("PC1", size) == needed["PC1_alloc_sealed_cache"]
         assert need_bytes("AP", size) == needed["AP_new_sector_unsealed"]
 
 
 def test_every_refusal_of_the_fork_has_a_cure() -> None:
-    contract = json.loads((ROOT / "tests/contracts/lotus-fork-1.12.files.json").read_text(encoding="utf-8"))
-    for reason in contract["logs"]["not_scheduling"]["reasons"]:
+    for reason in contract.document("lotus_distributed", "files")["logs"]["not_scheduling"]["reasons"]:
         assert refusal(reason["text"]).token, reason["text"]
     assert refusal("not enough APDiskHold quota").token == "APDiskHold quota"
     assert "newly invented" in refusal("newly invented").says

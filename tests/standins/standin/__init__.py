@@ -1,1 +1,1 @@
-"""Test doubles of lotus, lotus-miner, lotus-worker and lotus-seed v1.36.2: same flags, files and refusals."""
+"""Test doubles of lotus, lotus-miner, lotus-worker and lotus-seed: same flags, files and refusals."""

@@ -8,13 +8,23 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-VERSION = "1.36.2"
+FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "contracts")
+
+
+def document(stack: str, name: str) -> Any:
+    """`cli`, `config`, `files` or `resources` of a stack; each call gives a copy of its own."""
+    with open(os.path.join(FOLDER, stack, f"{name}.json"), encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def version(stack: str) -> str:
+    """The version whose contract this is."""
+    with open(os.path.join(FOLDER, stack, "VERSION"), encoding="utf-8") as stream:
+        return stream.read().strip()
 
 
 def _checkout(name: str) -> Any:
-    path = os.path.join(os.path.dirname(__file__), "..", "..", "contracts", f"lotus-{VERSION}.{name}.json")
-    with open(path, encoding="utf-8") as stream:
-        return json.load(stream)
+    return document("lotus", name)
 
 
 def _archived(name: str) -> Any:

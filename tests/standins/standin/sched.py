@@ -342,7 +342,7 @@ class Scheduler:
 
 
 def allocate_on(index: MemIndex, kinds: list[str], sector_bytes: int, miner: int) -> Selector:
-    """A worker with a path that can take new files: add piece and precommit 1 (no groups here, semantic 5)."""
+    """A worker with a path that can take new files: add piece and precommit 1 (no groups here)."""
     bits = sum(BITS[k] for k in kinds)
 
     def select(worker: Worker) -> tuple[bool, bool]:
@@ -371,7 +371,7 @@ def anyone(_worker: Worker) -> tuple[bool, bool]:
 
 
 def move_to(index: MemIndex, sector: Json, kinds: list[str], sector_bytes: int, remote: bool) -> Selector:
-    """A worker with a CanStore path; where that path already holds the sector it is preferred (semantics 4, 8, 9)."""
+    """A worker with a CanStore path; where that path already holds the sector it is preferred."""
     bits = sum(BITS[k] for k in kinds)
 
     def select(worker: Worker) -> tuple[bool, bool]:

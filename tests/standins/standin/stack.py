@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import buildinfo
+from . import buildinfo, contract
 
 LOTUS, FORK = "lotus", "lotus_distributed"
+VERSION = buildinfo.VERSION or contract.version(buildinfo.STACK)
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ def _build(commit: str) -> str:
 
 
 def _lotus() -> Stack:
-    node, miner = "1.36.2" + _build("c6f4d024"), "v1.36.2-dev" + _build("c6f4d024")
+    node, miner = VERSION + _build("c6f4d024"), f"v{VERSION}-dev" + _build("c6f4d024")
     return Stack(node, miner, 0x10500, 0x20300, 0x10500, 0x10700, 22, 27)
 
 
 def _fork() -> Stack:
     # The fork adds no suffix to the version of its base; the first generation was built on 1.4.
-    version = ("1.4.0" if buildinfo.GENERATION == 1 else "1.12.0") + _build("a9b8795f")
+    version = ("1.4.0" if buildinfo.GENERATION == 1 else VERSION) + _build("a9b8795f")
     newest = buildinfo.NEWEST_NETWORK_VERSION
     return Stack(version, version, 0x10400, 0x20100, 0x10200, 0x10100, newest, newest)
 
