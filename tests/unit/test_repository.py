@@ -15,6 +15,7 @@ import pytest
 import yaml
 from jinja2 import Environment
 from sealplan.inventory_variables import PLAN_FACTS, cluster_options, findings
+from standin import contract
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.parent for path in ROOT.glob("roles/*/tasks"))
@@ -189,6 +190,37 @@ def test_no_path_of_some_machine() -> None:
         if of_a_machine.search(line)
     ]
     assert not found
+
+
+def contract_has(document: Any, key: str) -> bool:
+    """Whether a dotted path such as tasks.*.task_type leads somewhere in a contract."""
+    for word in key.split("."):
+        if word != "*" and word not in document:
+            return False
+        document = next(iter(document.values())) if word == "*" else document[word]
+    return True
+
+
+def test_a_contract_that_is_cited_says_so() -> None:
+    """A comment such as (contract lotus/files.json, http): the file is there, and the key is in it."""
+    stacks = sorted(path.name for path in (ROOT / "tests/contracts").iterdir() if path.is_dir())
+    cited = [
+        (by_name(path), stack, name, key.removesuffix("."))
+        for path, text in texts(".py", ".yml", ".j2", ".json", ".md")
+        if by_name(path) != by_name(Path(__file__)) and "tests/contracts" not in by_name(path)
+        for stack, name, key in re.findall(r"[Cc]ontracts? (?:(\w+)/)?(\w+)\.json(?:,\s+(?:# )?([\w.*/]+))?", text)
+    ]
+    assert len(cited) >= 10
+    unfounded = [
+        (place, stack, name, key)
+        for place, stack, name, key in cited
+        if not any(
+            contract_has(contract.document(one, name), key) if key else True
+            for one in ([stack] if stack else stacks)
+            if (ROOT / "tests/contracts" / one / f"{name}.json").is_file()
+        )
+    ]
+    assert unfounded == []
 
 
 def test_no_lint_rule_is_switched_off_in_place() -> None:
