@@ -24,10 +24,10 @@ from scipy.sparse import coo_matrix
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "filter_plugins"))
 
-from sealplan import plan
-from sealplan.facts import DAY_SEC, figures, model
-from sealplan.hardware import gpu_memory_bytes, normalise, scratch_bytes
-from sealplan.modes import FETCH_SEC
+from sealyard import plan
+from sealyard.hardware.declared import gpu_memory_bytes, normalise, scratch_bytes
+from sealyard.lotus.figures import DAY_SEC, figures, model
+from sealyard.planner.splits import FETCH_SEC
 
 CPUS = ("EPYC 7302", "EPYC 7402", "EPYC 7542", "EPYC 7742", "EPYC 7763", "EPYC 7642")
 GPUS = ("RTX 3080", "RTX 3090", "RTX 2080 Ti", "A100 80GB")

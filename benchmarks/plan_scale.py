@@ -19,8 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "filter_plugins"))
 
-from sealplan import plan
-from sealplan.hardware import normalise
+from sealyard import plan
+from sealyard.hardware.declared import normalise
 
 KINDS = (
     (("pc1_worker", "pc2_worker"), {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"]}),

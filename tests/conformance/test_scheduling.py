@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sealing_worker import sectorstore
-from sealplan import plan
+from sealyard import plan
+from sealyard.hosts.workers import sectorstore
 
 from tests.conformance.conftest import Miners
 from tests.conformance.devnet import MESSAGE_SEC, START_SEC, Devnet, Worker, path_metadata

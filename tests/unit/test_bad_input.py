@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 import yaml
-from sealing_plan import sealing_plan, sealing_plan_input
-from sealing_preflight import sealing_preflight, sealing_preflight_text
-from sealplan.checks.inventory import Inventory as Facts
-from sealplan.inventory_checks import CHECKS
-from sealplan.inventory_variables import cluster_options, role_options
+from sealyard.inventory.checks.inventory import Inventory as Facts
+from sealyard.inventory.judgement import CHECKS
+from sealyard.inventory.preflight import preflight_text
+from sealyard.inventory.variables import cluster_options, role_options
+from sealyard_filters import sealing_plan, sealing_plan_input, sealing_preflight
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -1149,7 +1149,7 @@ def test_the_inventories_of_the_repository_are_good(name: str) -> None:
 def test_one_mistake_is_one_clear_error(case: Case) -> None:
     inventory = broken(case)
     problems = sealing_preflight(inventory.groups, inventory.hostvars)
-    assert [problem["path"] for problem in problems] == [case.path], sealing_preflight_text(problems)
+    assert [problem["path"] for problem in problems] == [case.path], preflight_text(problems)
     assert case.problem in problems[0]["problem"]
     assert case.remedy in problems[0]["remedy"]
 
@@ -1176,7 +1176,7 @@ def test_what_a_playbook_must_move_is_not_moved_by_itself(
     assert sealing_preflight(inventory.groups, inventory.hostvars, applied=str(applied)) == []
     breaks(inventory)
     problems = sealing_preflight(inventory.groups, inventory.hostvars, applied=str(applied))
-    assert [problem["path"] for problem in problems] == [path], sealing_preflight_text(problems)
+    assert [problem["path"] for problem in problems] == [path], preflight_text(problems)
     assert remedy in problems[0]["remedy"]
     let = sealing_preflight(
         inventory.groups, inventory.hostvars, applied=str(applied), counter_moves=True, stack_switches=True
@@ -1189,7 +1189,7 @@ def test_all_mistakes_come_at_once() -> None:
     inventory = good("lab")
     for case in lab:
         case.breaks(inventory)
-    text = sealing_preflight_text(sealing_preflight(inventory.groups, inventory.hostvars))
+    text = preflight_text(sealing_preflight(inventory.groups, inventory.hostvars))
     assert "errors in the inventory" in text
     assert sum(case.path in text for case in lab) >= 5
 

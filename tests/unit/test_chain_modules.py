@@ -10,8 +10,8 @@ import daemon_peers
 import host_state
 import lotus_wallet
 import pytest
-from ansible.errors import AnsibleFilterError
-from lotus_builds import lotus_builds
+from sealyard.errors import SealyardError
+from sealyard.hosts.builds import lotus_builds
 
 
 def test_swap_table() -> None:
@@ -120,9 +120,9 @@ def test_builds_are_told_apart_by_content(tmp_path: Path) -> None:
 
 
 def test_builds_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(AnsibleFilterError, match="set lotus_install_builds"):
+    with pytest.raises(SealyardError, match="set lotus_install_builds"):
         lotus_builds({})
-    with pytest.raises(AnsibleFilterError, match=r"lotus_install_builds.amd: there is no folder"):
+    with pytest.raises(SealyardError, match=r"lotus_install_builds.amd: there is no folder"):
         lotus_builds({"amd": str(tmp_path / "missing")})
-    with pytest.raises(AnsibleFilterError, match="holds none of lotus, lotus-miner"):
+    with pytest.raises(SealyardError, match="holds none of lotus, lotus-miner"):
         lotus_builds({"default": str(tmp_path)})

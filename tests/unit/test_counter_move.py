@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from counter_move import GAP, counter_move, counter_proof, counter_steps
-from lotus_miner import counter_authorities, second_authorities
+from sealyard.hosts.miners import counter_authorities, second_authorities
+from sealyard.operations.counter_move import GAP, counter_move, counter_proof, counter_steps
 from sector_authority import Refused, look, retire, run, serving
 
 COPY = "/mnt/store/sector-counter/sectorid"

@@ -1,12 +1,12 @@
-"""sealplan.diff: what an inventory edit changes, moves first."""
+"""sealyard.plan.diff: what an inventory edit changes, moves first."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from sealplan.diff import diff, text
-from sealplan.planner import plan
+from sealyard.plan.diff import diff, text
+from sealyard.planner.planner import plan
 
 PC1 = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "scratch": "8x 2TB NVMe"}
 PC2 = {"cpu": "EPYC 7402 x1", "memory": "512GiB", "gpus": ["2x RTX 3080"], "scratch": "8x 2TB NVMe"}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from file_set import Entry, wanted_text
-from lotus_miner import (
+from sealyard.diagnosis.verify import miner_units
+from sealyard.hosts.miners import (
     all_post_miner_problems,
     counter_listen,
     duty_problems,
@@ -19,8 +20,7 @@ from lotus_miner import (
     silent_miners,
     silent_with_repo,
 )
-from sealing_verify import miner_units
-from sealing_worker import drain_files, named_answers, task_switches, tasks_of, worker_files, worker_problems
+from sealyard.hosts.workers import drain_files, named_answers, task_switches, tasks_of, worker_files, worker_problems
 from standin import contract
 from unit_log import matching
 

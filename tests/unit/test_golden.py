@@ -15,11 +15,11 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
-from sealplan.explain import explain
-from sealplan.hardware import normalise
-from sealplan.html import render
-from sealplan.inventory import plan_input
-from sealplan.planner import plan
+from sealyard.hardware.declared import normalise
+from sealyard.inventory.planner_input import plan_input
+from sealyard.pages.plan_page import render
+from sealyard.plan.explain import explain
+from sealyard.planner.planner import plan
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden"

@@ -7,8 +7,12 @@ from typing import Any
 
 import lotus_rpc
 import pytest
-from ansible.errors import AnsibleFilterError
-from handover import (
+from hypothesis import given
+from hypothesis import strategies as st
+from miner_processes import duties_of, processes, states
+from sealyard.errors import SealyardError
+from sealyard.hosts.miners import members
+from sealyard.operations.handover import (
     accounted_for,
     carried_reservation,
     chain_calls,
@@ -31,11 +35,7 @@ from handover import (
     unaccounted_text,
     undeclared_sectors,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from lotus_miner import members
-from miner_processes import duties_of, processes, states
-from proving_deadline import proofs_due
+from sealyard.operations.proving_deadline import proofs_due
 from store_sectors import look
 
 from tests.unit.fork_net import ForkNet
@@ -295,7 +295,7 @@ def test_numbers_that_others_gave_out_of_ones_range_are_left_out() -> None:
     counted = [keeper, process("d/deal", counter=57)]
     assert carried_reservation(counted, "s/seal", "2-999")["run"] == [2, 56]
     across = [keeper, process("d/deal", allocated=[0, 2000])]
-    with pytest.raises(AnsibleFilterError, match="used up"):
+    with pytest.raises(SealyardError, match="used up"):
         carried_reservation(across, "s/seal", "2-999")
     assert highest_of_all(counted, chain_answers()) == 57
 

@@ -1,4 +1,4 @@
-"""sealplan.hardware: declared hardware in both forms, and the table of CPU models against real machines."""
+"""sealyard.hardware.declared: declared hardware in both forms, and the table of CPU models against real machines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sealplan import hardware as hw
-from sealplan.hardware import HardwareError, normalise
+from sealyard.hardware import declared as hw
+from sealyard.hardware.declared import HardwareError, normalise
 
 TOPOLOGIES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())

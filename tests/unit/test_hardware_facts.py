@@ -61,7 +61,7 @@ def test_every_topology_is_read_back(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda p: p.stem)
 def test_what_is_read_loads_as_declared_hardware(path: Path, tmp_path: Path) -> None:
-    from sealplan.hardware import normalise
+    from sealyard.hardware.declared import normalise
 
     sysfs_tree.write(tmp_path, load(path))
     found = facts.read_hardware(str(tmp_path))

@@ -1,4 +1,4 @@
-"""sealplan.html: the page is whole, safe, self-contained, and shows what the plan says."""
+"""sealyard.pages.plan_page: the page is whole, safe, self-contained, and shows what the plan says."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealplan import words
-from sealplan.cpulist import parse_cpus
-from sealplan.hardware import normalise
-from sealplan.html import render
-from sealplan.planner import plan
+from sealyard.hardware.cpu_list import parse_cpus
+from sealyard.hardware.declared import normalise
+from sealyard.pages.plan_page import render
+from sealyard.plan import words
+from sealyard.planner.planner import plan
 
 TOPOLOGIES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())

@@ -6,11 +6,11 @@ import tomllib
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from lotus_config import flatten, known_keys, lotus_config
+from sealyard.errors import SealyardError
+from sealyard.lotus.config import flatten, known_keys, lotus_config
 from standin import contract
 
 CONTRACT_TYPES = {
@@ -49,7 +49,7 @@ def test_daemon_always_says_splitstore() -> None:
 def test_subsystem_levels_take_any_name_and_known_words() -> None:
     text = lotus_config({"Logging": {"SubsystemLevels": {"chain/store": "DEBUG"}}}, "daemon")
     assert tomllib.loads(text)["Logging"]["SubsystemLevels"] == {"chain/store": "DEBUG"}
-    with pytest.raises(AnsibleFilterError, match="one of 'DEBUG', 'INFO'"):
+    with pytest.raises(SealyardError, match="one of 'DEBUG', 'INFO'"):
         lotus_config({"Logging": {"SubsystemLevels": {"chain": "loud"}}}, "daemon")
 
 
@@ -80,13 +80,13 @@ def test_subsystem_levels_take_any_name_and_known_words() -> None:
     ],
 )  # fmt: skip
 def test_refuses(component: str, config: Any, message: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=message):
+    with pytest.raises(SealyardError, match=message):
         lotus_config(config, component)
 
 
 def test_all_problems_at_once_and_no_password() -> None:
     config = {"HarmonyDB": {"Password": 12345, "Port": 5433}, "Proving": {"ParallelCheckLimit": "x"}}
-    with pytest.raises(AnsibleFilterError) as error:
+    with pytest.raises(SealyardError) as error:
         lotus_config(config, "miner")
     text = str(error.value)
     assert "HarmonyDB.Port" in text and "Proving.ParallelCheckLimit" in text
@@ -153,12 +153,12 @@ def test_the_fork_takes_its_own_keys_and_no_others() -> None:
     mine = {"Storage": {"AllowMyScheduler": True}, "Subsystems": {"EnableMarkets": False}}
     assert "AllowMyScheduler = true\n" in lotus_config(mine, "miner", "lotus_distributed")
     assert lotus_config({}, "daemon", "lotus_distributed") == ""
-    with pytest.raises(AnsibleFilterError, match=r"Subsystems.DisableWindowPoSt: lotus miner has no such key"):
+    with pytest.raises(SealyardError, match=r"Subsystems.DisableWindowPoSt: lotus miner has no such key"):
         lotus_config({"Subsystems": {"DisableWindowPoSt": True}}, "miner", "lotus_distributed")
 
 
 def test_limits_in_config_toml_belong_to_the_first_generation() -> None:
     limits = {"Storage": {"PreCommit1Max": 7, "PreCommit1HoldMax": 20}}
     assert "PreCommit1HoldMax = 20\n" in lotus_config(limits, "miner", "lotus_distributed", 1)
-    with pytest.raises(AnsibleFilterError, match=r"Storage.PreCommit1Max: lotus miner has no such key"):
+    with pytest.raises(SealyardError, match=r"Storage.PreCommit1Max: lotus miner has no such key"):
         lotus_config(limits, "miner", "lotus_distributed", 2)

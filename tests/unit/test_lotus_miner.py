@@ -11,11 +11,11 @@ import jinja2
 import lotus_peer_id
 import pytest
 import yaml
-from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
-from lotus_miner import members, missing_reservations, run_of
-from sealing_worker import mounts_below
+from sealyard.errors import SealyardError
+from sealyard.hosts.miners import members, missing_reservations, run_of
+from sealyard.hosts.workers import mounts_below
 
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
 
@@ -45,7 +45,7 @@ def test_only_what_is_missing_is_reserved() -> None:
 
 
 def test_another_range_under_the_same_name_is_the_operators_to_decide() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"h1: the seal miner reserves 1000-1499 as 'deal-h2', the plan says"):
+    with pytest.raises(SealyardError, match=r"h1: the seal miner reserves 1000-1499 as 'deal-h2', the plan says"):
         missing_reservations(MINER, "seal", {"deal-h2": [1000, 500]}, "h1")
 
 

@@ -12,7 +12,7 @@ import network_probe
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_check import (
+from sealyard.diagnosis.network_check import (
     check_collect,
     check_identities,
     check_kept,

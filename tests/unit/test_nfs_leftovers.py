@@ -8,7 +8,7 @@ from typing import Any
 import nfs_leftovers as module
 import nfs_server
 import pytest
-from sealing_shares import nfs_mount_files, nfs_users
+from sealyard.hosts.shares import nfs_mount_files, nfs_users
 
 MOUNT = {
     "server": "store-1", "address": "10.40.0.9", "source": "/sealer", "path": "/sealer", "transport": "rdma",

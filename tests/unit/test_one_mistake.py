@@ -13,12 +13,12 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sealplan import plan
-from sealplan.model import ROLES, STACKS, input_schema
+from sealyard import plan
+from sealyard.planner.document import ROLES, STACKS, input_schema
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "filter_plugins"))
-import sealing_plan  # noqa: E402
+import sealyard_filters  # noqa: E402
 
 INPUT = jsonschema.Draft202012Validator(input_schema())
 MACHINE: dict[str, Any] = {
@@ -85,7 +85,7 @@ def changed(at: Step, value: Any) -> dict[str, Any]:
 def both(document: dict[str, Any]) -> dict[str, Any]:
     """The plan of the function and of Ansible's filter, which must be one."""
     planned = plan(document)
-    assert sealing_plan.sealing_plan(document) == planned
+    assert sealyard_filters.sealing_plan(document) == planned
     json.dumps(planned, allow_nan=False)
     for error in planned["errors"]:
         assert error["path"] and error["problem"] and error["remedy"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealplan import plan
-from sealplan.cpulist import format_cpus, parse_cpus
+from sealyard import plan
+from sealyard.hardware.cpu_list import format_cpus, parse_cpus
 
 TOPOLOGIES = sorted(Path(__file__).parent.parent.joinpath("topologies").glob("*.json"))
 TASKS = {"PC1": "pc1_worker", "PC2": "pc2_worker", "C2": "c2_worker"}

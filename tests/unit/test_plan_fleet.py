@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sealplan import plan
-from sealplan.applied import merge_applied
-from sealplan.cpulist import parse_cpus
+from sealyard import plan
+from sealyard.hardware.cpu_list import parse_cpus
+from sealyard.plan.applied import merge_applied
 
 CPUS = ("EPYC 7302 x1", "EPYC 7402 x2", "EPYC 7542 x1", "EPYC 7763 x1")
 ROLES = (

@@ -13,12 +13,12 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sealing_plan_page import sealing_plan_page
-from sealplan import explain, plan
-from sealplan.inventory import plan_input
+from sealyard import explain, plan
+from sealyard.inventory.planner_input import plan_input
+from sealyard_filters import sealing_plan_page
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "filter_plugins/sealplan/plan.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((ROOT / "filter_plugins/sealyard/plan/plan.schema.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 TOPOLOGY = ROOT / "tests/topologies/epyc7452-rome-2s-nps4-4xa100.json"
 HARDWARE = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"], "scratch": "8x 2TB NVMe"}
@@ -180,7 +180,7 @@ def test_a_fast_fleet_shares_hardware_by_name() -> None:
 
 def run(text: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sealplan", *flags], input=text, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "sealyard", *flags], input=text, capture_output=True, text=True, check=False,
         cwd=ROOT / "filter_plugins",
     )  # fmt: skip
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sealplan import plan
-from sealplan.cpulist import parse_cpus
+from sealyard import plan
+from sealyard.hardware.cpu_list import parse_cpus
 
 PRECOMMIT = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"], "scratch": "8x 2TB NVMe"}
 COMMIT = {"cpu": "EPYC 7402 x1", "memory": "512GiB", "gpus": ["RTX 3080", "RTX 3080"]}

@@ -9,12 +9,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sealplan import plan
-from sealplan.cpulist import parse_cpus
+from sealyard import plan
+from sealyard.hardware.cpu_list import parse_cpus
 from standin import contract
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "filter_plugins/sealplan/plan.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((ROOT / "filter_plugins/sealyard/plan/plan.schema.json").read_text("utf-8"))
 PC1 = {"cpu": "EPYC 7302 x2", "memory": "2TiB", "scratch": "8x 4TB NVMe"}
 PRECOMMIT = {"cpu": "EPYC 7542 x1", "memory": "1TiB", "gpus": ["RTX 3080"], "scratch": "8x 2TB NVMe"}
 GPU = {"cpu": "EPYC 7402 x2", "memory": "2TiB", "gpus": ["RTX 3090"] * 8, "scratch": "8x 4TB NVMe"}

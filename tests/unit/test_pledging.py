@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from pledging import pledge_rule
+from sealyard.errors import SealyardError
+from sealyard.planner.pledging import pledge_rule
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,12 +77,12 @@ def test_the_counter_is_that_of_the_miners_flags() -> None:
     ],
 )
 def test_a_pace_above_the_plans_is_refused(mode: str, sectors: int, interval: int, says: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=says):
+    with pytest.raises(SealyardError, match=says):
         pledge_rule(golden("grouped"), "seal", "seal", mode, sectors, interval)
 
 
 def test_a_miner_without_pc1_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="which has no PC1 worker"):
+    with pytest.raises(SealyardError, match="which has no PC1 worker"):
         pledge_rule(golden("lab"), "deal", "deal", "smooth", 0, 0)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from sealplan.checks.inventory import ROLE_GROUPS, Inventory
-from sealplan.checks.network import PORTS
-from sealplan.hardware import normalise
-from sealplan.inventory_checks import check_inventory
-from sealplan.inventory_variables import (
+from sealyard.hardware.declared import normalise
+from sealyard.inventory.checks.inventory import ROLE_GROUPS, Inventory
+from sealyard.inventory.checks.network import PORTS
+from sealyard.inventory.judgement import check_inventory
+from sealyard.inventory.variables import (
     Options,
     Problem,
     Unreadable,

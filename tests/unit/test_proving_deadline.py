@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from proving_deadline import DEADLINES, deadline_calls, near_deadlines, proofs_due
+from sealyard.operations.proving_deadline import DEADLINES, deadline_calls, near_deadlines, proofs_due
 
 UNASKED = ["the chain cannot be asked for the open deadline"]
 SECTORS = [{"LiveSectors": [2, 2]}]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rdma_nic
+from sealyard.hosts import rdma as rdma_nic
 
 SCRIPT = Path(__file__).parents[2] / "roles/rdma_nic/files/rdma_nic_settings.py"
 spec = importlib.util.spec_from_file_location("rdma_nic_settings", SCRIPT)

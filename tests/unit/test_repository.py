@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from jinja2 import Environment
-from sealplan.inventory_variables import PLAN_FACTS, cluster_options, findings
+from sealyard.inventory.variables import PLAN_FACTS, cluster_options, findings
 from standin import contract
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from counter_move import GAP
 from hypothesis import given
 from hypothesis import strategies as st
-from lotus_miner import members
-from scheduler_switch import (
+from sealyard.hosts.miners import members
+from sealyard.operations.counter_move import GAP
+from sealyard.operations.scheduler_switch import (
     held_by,
     holdings,
     idle_workers,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sealplan.cpulist import parse_cpus
-from sealplan.sdr import judge_pc1, sdr_core_units
+from sealyard.hardware.core_units import judge_pc1, sdr_core_units
+from sealyard.hardware.cpu_list import parse_cpus
 
 
 def topology(

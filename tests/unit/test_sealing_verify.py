@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sealing_verify import (
+from sealyard.diagnosis.verify import (
     affinity_problems,
     cpu_set,
     daemon_problems,

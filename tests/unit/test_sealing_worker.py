@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
-from sealing_worker import Host as WorkerHost
-from sealing_worker import (
+from sealyard.hosts.workers import Host as WorkerHost
+from sealyard.hosts.workers import (
     api_infos,
     drop_in,
     path_directories,

@@ -9,12 +9,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sealplan import plan
-from sealplan.explain import explain
-from sealplan.shares import nfs_threads
+from sealyard import plan
+from sealyard.plan.explain import explain
+from sealyard.planner.shares import nfs_threads
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "filter_plugins/sealplan/plan.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((ROOT / "filter_plugins/sealyard/plan/plan.schema.json").read_text("utf-8"))
 CPU = {"cpu": "EPYC 7302 x2", "memory": "1TiB"}
 NVME = {"scratch": "8x 4TB NVMe"}
 MOUNT = {"server": "store", "path": "/sealer"}

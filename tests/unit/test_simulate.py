@@ -1,4 +1,4 @@
-"""sealplan.simulate: the plan beside Lotus's default scheduler, the sources' cases, and what must always hold."""
+"""sealyard.simulate: the plan beside Lotus's default scheduler, the sources' cases, and what must always hold."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from sealplan.planner import plan
-from sealplan.simulate import COLUMNS, Load, Result, columns_of, notes, saturating, simulate, table
+from sealyard.planner.planner import plan
+from sealyard.simulate.simulate import COLUMNS, Load, Result, columns_of, notes, saturating, simulate, table
 
 from tests.unit.test_golden import document
 

@@ -12,8 +12,7 @@ from typing import Any
 import nfs_server as nfs
 import pytest
 import scratch_devices as scratch
-from sealing_shares import (
-    FilterModule,
+from sealyard.hosts.shares import (
     group_trees,
     mount_unit,
     nfs_disk_files,
@@ -438,4 +437,3 @@ def test_a_server_writes_what_lies_on_its_exports() -> None:
     assert tree[0] == {"path": "/sealer", "mounted": True}
     below = ["", "/cache", "/sealed"]
     assert [entry["path"] for entry in tree[1:]] == [f"/sealer/nfs/10.0.0.5{name}" for name in below]
-    assert set(FilterModule().filters()) >= {"mount_unit", "served_paths"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sealplan.explain import explain
-from sealplan.html import render
-from sealplan.inventory import plan_input
-from sealplan.planner import plan
+from sealyard.inventory.planner_input import plan_input
+from sealyard.pages.plan_page import render
+from sealyard.plan.explain import explain
+from sealyard.planner.planner import plan
 
 
 def planned(hosts: Mapping[str, Mapping[str, Any]], **settings: Any) -> dict[str, Any]:

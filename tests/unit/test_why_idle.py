@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diagnosis.log_lines import lines_by_unit, path_refusals, refusal, refusals, worker_cure
-from diagnosis.miner import first_calls, need_bytes, read
+from sealyard.diagnosis.log_lines import lines_by_unit, path_refusals, refusal, refusals, worker_cure
+from sealyard.diagnosis.miner import first_calls, need_bytes, read
+from sealyard.diagnosis.why_idle import idle_absent, idle_calls, idle_report, serving_miners
 from standin import contract
-from why_idle import idle_absent, idle_calls, idle_report, serving_miners
 
 ROOT = Path(__file__).parents[2]
 PLAN: dict[str, Any] = json.loads((ROOT / "tests/golden/lab.json").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Machines: hardware as declared or read, made into sockets, NUMA nodes, L3 caches, cores and GPUs."""

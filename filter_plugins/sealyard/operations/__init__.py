@@ -1,0 +1,1 @@
+"""What an operator does to a running cluster: handover, counter move, scheduler switch, pledging."""

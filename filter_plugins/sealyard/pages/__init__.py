@@ -1,0 +1,1 @@
+"""What people look at: the plan as a page, with its drawings."""

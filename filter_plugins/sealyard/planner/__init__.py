@@ -1,0 +1,1 @@
+"""The planner: the input document in, who does what where out."""

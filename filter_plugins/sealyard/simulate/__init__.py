@@ -1,0 +1,1 @@
+"""The plan run by events, beside Lotus's default scheduler."""

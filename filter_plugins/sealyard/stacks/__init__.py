@@ -1,0 +1,1 @@
+"""What the same plan means to each software that seals."""
