@@ -28,7 +28,7 @@ LINTS = (
     ("yamllint", ("yamllint", "--strict", ".")),
     ("ansible-lint", ("ansible-lint",)),
 )
-TYPED = ("lab", "filter_plugins", "library", "module_utils", "tests", "benchmarks")
+TYPED = ("lab", "filter_plugins", "library", "module_utils", "roles", "tests", "benchmarks")
 
 
 @dataclass

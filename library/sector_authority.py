@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import sector_numbers
+from ansible.module_utils.sealyard_host.files import sync, text_of
+from ansible.module_utils.sealyard_host.processes import command_lines
+from ansible.module_utils.sealyard_host.sector_numbers import AUTHORITY, FILE, HIGHEST
 
 DOCUMENTATION = r"""
 module: sector_authority
@@ -91,10 +93,6 @@ moved:
   returned: always
 """
 
-WHOLE = re.compile(r"[1-9][0-9]*\n?")
-FILE = "sectorid"
-HIGHEST = "highest"
-AUTHORITY = "authority"
 TIMER_LINKS = "/etc/systemd/system/timers.target.wants/lotus-pledge.timer"
 
 
@@ -104,34 +102,13 @@ class Refused(Exception):
 
 def number_in(path: Path) -> int:
     """The number in a file, 0 where the fork would read none, or another one."""
-    try:
-        text = path.read_bytes().decode("ascii")
-    except (OSError, ValueError):
-        return 0
-    return int(text) if WHOLE.fullmatch(text) else 0
-
-
-def text_in(path: Path) -> str:
-    """The text of a file without its end of line, "" where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def commands(proc: Path) -> Iterator[list[str]]:
-    """Command lines of all processes."""
-    for place in proc.glob("[0-9]*/cmdline"):
-        try:
-            yield place.read_bytes().decode(errors="replace").rstrip("\0").split("\0")
-        except OSError:
-            continue
+    return sector_numbers.read(path) or 0
 
 
 def serving(proc: Path = Path("/proc")) -> list[str]:
     """Listen addresses of the lotus-miner processes that give out sector numbers."""
     found = []
-    for words in commands(proc):
+    for words in command_lines(proc):
         if "--sctype=alloce" in words and any(Path(word).name == "lotus-miner" for word in words[:3]):
             listen = [word.partition("=")[2] for word in words if word.startswith("--sclisten=")]
             found.append(listen[-1] if listen else "")
@@ -149,16 +126,9 @@ def look(data_dir: Path, roles: Sequence[str], state_dir: Path, copy_dir: Path) 
         "remembered": {str(path): number_in(path) for path in sorted(places) if path.exists()},
         "repos": [role for role, repo in repos.items() if (repo / "keystore").exists()],
         "serving": serving(),
-        "named": text_in(copy_dir / AUTHORITY),
+        "named": text_of(copy_dir / AUTHORITY),
         "pledging": Path(TIMER_LINKS).exists(),
     }
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a small file in one step."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="ascii")
-    beside.replace(path)
 
 
 def retire(repo: Path, state_dir: Path, check: bool) -> str:
@@ -166,13 +136,13 @@ def retire(repo: Path, state_dir: Path, check: bool) -> str:
     file = repo / FILE
     if not file.exists():
         return ""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    new = repo / f"{FILE}.retired.{stamp}"
+    new = repo / f"{FILE}.retired.{sector_numbers.stamp()}"
     if not check:
         mark = state_dir / HIGHEST
         if number_in(file) > number_in(mark) and state_dir.is_dir():
-            replace(mark, f"{number_in(file)}\n")
+            sector_numbers.write(mark, number_in(file))
         file.rename(new)
+        sync([repo])
     return str(new)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,21 @@ def test_a_retired_file_is_kept_and_remembered(host: Path) -> None:
     assert (seen["changed"], seen["files"], seen["retired"]) == (True, {}, {"winning": 9})
     assert (host / "state/highest").read_text() == "9\n"
     assert run(options(host, retire=["winning"]), False)["changed"] is False
+
+
+def test_a_retired_number_is_on_the_disk_before_its_file_goes(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append(
+            (str(path.relative_to(host)).partition(".highest.")[0], (host / "miner-winning/sectorid").exists())
+        )
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    run(options(host, retire=["winning"]), False)
+    # The text of the mark, its name, and only then the new name of the counter's file.
+    assert synced == [("state/", True), ("state", True), ("miner-winning", False)]
 
 
 def test_a_counter_that_serves_is_not_retired(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import lotus_rpc as rpc
 import pytest
 import yaml
+from sealyard_host import lotus_api
 
 TOKEN = "aaa.bbb.ccc"
 
@@ -29,13 +30,13 @@ TOKEN = "aaa.bbb.ccc"
     ],
 )
 def test_base_url(address: str, url: str) -> None:
-    assert rpc.base_url(address) == url
+    assert lotus_api.base_url(address) == url
 
 
 @pytest.mark.parametrize("address", ["", "10.0.0.1:1234", "/ip4/10.0.0.1/udp/1/quic", "/ip4/10.0.0.1"])
 def test_base_url_refuses(address: str) -> None:
     with pytest.raises(ValueError, match="neither a multiaddr"):
-        rpc.base_url(address)
+        lotus_api.base_url(address)
 
 
 @pytest.mark.parametrize(
@@ -48,15 +49,15 @@ def test_base_url_refuses(address: str) -> None:
     ],
 )
 def test_split_api_info(info: str, pair: tuple[str, str]) -> None:
-    assert rpc.split_api_info(info) == pair
+    assert lotus_api.split_api_info(info) == pair
 
 
 def test_environment_value() -> None:
     text = "# x\nA=1\nMINER_API_INFO='t:/ip4/1.2.3.4/tcp/1/http'\nexport B=\"2\"\nA=3\n"
-    assert rpc.environment_value(text, "A") == "3"
-    assert rpc.environment_value(text, "B") == "2"
-    assert rpc.environment_value(text, "MINER_API_INFO") == "t:/ip4/1.2.3.4/tcp/1/http"
-    assert rpc.environment_value(text, "C") is None
+    assert lotus_api.environment_value(text, "A") == "3"
+    assert lotus_api.environment_value(text, "B") == "2"
+    assert lotus_api.environment_value(text, "MINER_API_INFO") == "t:/ip4/1.2.3.4/tcp/1/http"
+    assert lotus_api.environment_value(text, "C") is None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -137,13 +138,13 @@ def test_wait_for_change(tmp_path: Path, server: int, monkeypatch: pytest.Monkey
 
 
 def test_bad_token_is_said_without_the_token(tmp_path: Path, server: int) -> None:
-    with pytest.raises(rpc.CallFailed, match=r"refused the token \(HTTP 401\)") as error:
+    with pytest.raises(lotus_api.CallFailed, match=r"refused the token \(HTTP 401\)") as error:
         rpc.run(options(repo=str(make_repo(tmp_path, server, "secret.secret.secret"))))
     assert "secret" not in str(error.value)
 
 
 def test_error_of_the_method(tmp_path: Path, server: int) -> None:
-    with pytest.raises(rpc.CallFailed, match=r"Filecoin.Nope on .*not found \(code -32601\)"):
+    with pytest.raises(lotus_api.CallFailed, match=r"Filecoin.Nope on .*not found \(code -32601\)"):
         rpc.run(options(repo=str(make_repo(tmp_path, server)), method="Nope"))
 
 
@@ -156,13 +157,13 @@ def test_one_of_several_calls_may_fail(tmp_path: Path, server: int) -> None:
 
 
 def test_stopped_repo_is_unreachable(tmp_path: Path) -> None:
-    with pytest.raises(rpc.Unreachable, match="api is missing: no process serves the repo"):
+    with pytest.raises(lotus_api.Unreachable, match="api is missing: no process serves the repo"):
         rpc.run(options(repo=str(tmp_path)))
 
 
 def test_refused_connection_is_unreachable(tmp_path: Path, server: int) -> None:
     make_repo(tmp_path, 1)
-    with pytest.raises(rpc.Unreachable, match=r"http://127\.0\.0\.1:1 does not answer"):
+    with pytest.raises(lotus_api.Unreachable, match=r"http://127\.0\.0\.1:1 does not answer"):
         rpc.run(options(repo=str(tmp_path)))
 
 

@@ -11,15 +11,15 @@ be asked. Nothing is pledged then.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sealyard_host import lotus_api
 
 TIMEOUT_SEC = 120
 COUNTER_TIMEOUT_SEC = 5
@@ -65,34 +65,18 @@ def room(
     return max(0, free), why
 
 
-def url_of(address: str) -> str:
-    """URL of a multiaddr as the file `api` of a repo holds it; Paused when it is none."""
-    parts = address.strip().split("/")
-    if len(parts) < 5 or parts[1] not in ("ip4", "ip6", "dns", "dns4", "dns6") or parts[3] != "tcp":
-        raise Paused(f"'{address.strip()}' is no address of an API")
-    host = f"[{parts[2]}]" if parts[1] == "ip6" else parts[2]
-    return f"http://{host}:{int(parts[4])}/rpc/v0"
-
-
 def call(repo: Path, method: str) -> Any:
     """Result of a call without parameters to the miner of `repo`; Paused when there is none."""
     try:
-        url, token = url_of((repo / "api").read_text()), (repo / "token").read_text().strip()
-    except OSError as error:
-        raise Paused(f"the miner does not run: {error.filename}: {error.strerror}") from None
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": f"Filecoin.{method}", "params": []}).encode()
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
-    request.add_unredirected_header("Authorization", f"Bearer {token}")
-    # A proxy set on the host must never see the token.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        endpoint = lotus_api.repo_endpoint(repo, "v0")
+    except (lotus_api.Unreachable, OSError, ValueError) as error:
+        raise Paused(f"the miner does not run: {error}") from None
     try:
-        with opener.open(request, timeout=TIMEOUT_SEC) as answer:
-            document = json.loads(answer.read())
-    except (OSError, ValueError) as error:
+        return lotus_api.call(endpoint, method, [], TIMEOUT_SEC)
+    except lotus_api.Unreachable as error:
         raise Paused(f"the miner does not answer {method}: {error}") from None
-    if document.get("error"):
-        raise Paused(f"the miner refuses {method}: {document['error'].get('message')}")
-    return document.get("result")
+    except lotus_api.CallFailed as error:
+        raise Paused(f"the miner refuses {method}: {error.words}") from None
 
 
 def reach_counter(address: str) -> None:

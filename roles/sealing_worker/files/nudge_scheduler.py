@@ -9,48 +9,37 @@ something else happens: a worker that was away for 50 seconds stays idle for as 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-import urllib.request
 from typing import Any
+
+from sealyard_host import lotus_api
 
 POLL_SEC = 2.0
 # Paths report every 10 seconds (contract files.json, sector_files.heartbeat), and one such report must have come in.
 SETTLE_SEC = 12.0
+TIMEOUT_SEC = 30
 
 
-def endpoint(api_info: str) -> tuple[str, str]:
-    """Token and URL of TOKEN:MULTIADDR as in MINER_API_INFO; ValueError when it is no such text."""
-    token, colon, address = api_info.partition(":")
-    parts = address.split("/")
-    if not colon or len(parts) < 5 or parts[1] not in ("ip4", "ip6", "dns", "dns4", "dns6") or parts[3] != "tcp":
+def endpoint(api_info: str) -> lotus_api.Endpoint:
+    """Endpoint of TOKEN:MULTIADDR as in MINER_API_INFO; ValueError when it is no such text."""
+    found = lotus_api.info_endpoint(api_info, "MINER_API_INFO", "v0")
+    if not found.token:
         raise ValueError("MINER_API_INFO is not TOKEN:/ip4/ADDRESS/tcp/PORT/http")
-    host = f"[{parts[2]}]" if parts[1] == "ip6" else parts[2]
-    return token, f"http://{host}:{int(parts[4])}/rpc/v0"
+    return found
 
 
 def call(api_info: str, method: str, params: list[Any]) -> Any:
-    """Result of one JSON-RPC call; OSError or ValueError when the miner does not give one."""
-    token, url = endpoint(api_info)
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": f"Filecoin.{method}", "params": params}).encode()
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
-    request.add_unredirected_header("Authorization", f"Bearer {token}")
-    # A proxy set on the host must never see the token.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        document = json.loads(answer.read())
-    if document.get("error"):
-        raise ValueError(f"{method}: {document['error'].get('message')}")
-    return document.get("result")
+    """Result of one JSON-RPC call; ApiError or ValueError when the miner does not give one."""
+    return lotus_api.call(endpoint(api_info), method, params, TIMEOUT_SEC)
 
 
 def registered(api_info: str, name: str) -> bool:
     """True when the miner lists the worker and can reach it."""
     try:
         stats = call(api_info, "WorkerStats", [])
-    except (OSError, ValueError) as error:
+    except (lotus_api.ApiError, ValueError) as error:
         print(f"{name}: the miner cannot be asked yet: {error}", flush=True)
         return False
     return any(entry["Enabled"] and entry["Info"]["Hostname"] == name for entry in stats.values())
@@ -68,7 +57,7 @@ def main() -> None:
             continue
         try:
             call(api_info, "SealingSchedDiag", [True])
-        except (OSError, ValueError) as error:
+        except (lotus_api.ApiError, ValueError) as error:
             print(f"{name}: nudge failed: {error}", flush=True)
             time.sleep(POLL_SEC)
             continue

@@ -9,63 +9,27 @@ numbers: a missing file starts at 1, an empty one gives no server at all, and a 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import re
 import socket
 import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WHOLE = re.compile(r"[1-9][0-9]*\n?")
-HIGHEST = "highest"
-AUTHORITY = "authority"
-"""Lies beside the second copy and names the one process HOST/ROLE that may give out numbers."""
+from sealyard_host import lotus_api
+from sealyard_host.files import text_of
+from sealyard_host.sector_numbers import AUTHORITY, HIGHEST, parse, read, stamp, write
+
 MOVE = "playbooks/sector_counter_move.yml"
 AHEAD = 64
 """A daemon that cannot list allocated numbers is asked one by one, until so many in a row are free."""
 KEPT_BACKUPS = 50
+TIMEOUT_SEC = 60
 
 
 class Refused(Exception):
     """What is wrong, and what to do about it."""
-
-
-def parse(text: str) -> int | None:
-    """The number in a file's text; None where the fork would read none, or another one."""
-    return int(text) if WHOLE.fullmatch(text) else None
-
-
-def read(path: Path) -> int | None:
-    """The number in a file; None where there is none, or no good one."""
-    try:
-        return parse(path.read_bytes().decode("ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def write(path: Path, content: int | str) -> None:
-    """Replace the file in one step, with the owner of its directory."""
-    owner = path.parent.stat()
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as out:
-            out.write(f"{content}\n")
-            out.flush()
-            os.fchmod(out.fileno(), 0o644)
-            if os.geteuid() == 0:
-                os.fchown(out.fileno(), owner.st_uid, owner.st_gid)
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
 
 
 def raise_to(path: Path, number: int) -> bool:
@@ -78,10 +42,7 @@ def raise_to(path: Path, number: int) -> bool:
 
 def named(copy: Path) -> str:
     """The process that may give out numbers, "" where none is named."""
-    try:
-        return copy.with_name(AUTHORITY).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
+    return text_of(copy.with_name(AUTHORITY))
 
 
 def claim(options: argparse.Namespace) -> bool:
@@ -108,8 +69,7 @@ def back_up(file: Path, state: Path) -> None:
     """Keep what the file holds, whatever it is, before it is replaced."""
     if not file.exists():
         return
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    (state / f"sectorid.{stamp}").write_bytes(file.read_bytes())
+    (state / f"sectorid.{stamp()}").write_bytes(file.read_bytes())
     for old in sorted(state.glob("sectorid.*Z"))[:-KEPT_BACKUPS]:
         old.unlink()
 
@@ -119,20 +79,8 @@ def back_up(file: Path, state: Path) -> None:
 
 
 def call(api_info: str, method: str, params: list[Any]) -> Any:
-    """One call to the daemon named by FULLNODE_API_INFO; ValueError carries the daemon's own error."""
-    token, _, address = api_info.rpartition(":") if "://" not in api_info else api_info.partition(":")
-    parts = address.split("/")
-    host = f"[{parts[2]}]" if ":" in parts[2] else parts[2]
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": f"Filecoin.{method}", "params": params}).encode()
-    request = urllib.request.Request(f"http://{host}:{parts[4]}/rpc/v1", body, {"Content-Type": "application/json"})
-    request.add_unredirected_header("Authorization", f"Bearer {token}")
-    # A proxy set on the host must never see the token.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as answer:
-        document = json.loads(answer.read())
-    if document.get("error"):
-        raise ValueError(f"{method}: {document['error'].get('message')}")
-    return document.get("result")
+    """One call to the daemon named by FULLNODE_API_INFO; CallFailed carries the daemon's own error."""
+    return lotus_api.call(lotus_api.info_endpoint(api_info, "FULLNODE_API_INFO", "v1"), method, params, TIMEOUT_SEC)
 
 
 def highest_of(runs: Sequence[int]) -> int:
@@ -144,10 +92,12 @@ def highest_of(runs: Sequence[int]) -> int:
 def chain_highest(api_info: str, actor: str) -> int:
     """Highest sector number that the chain has allocated to the actor; 0 where it has none.
 
-    Raises OSError when the daemon does not answer.
+    Raises Unreachable when the daemon does not answer.
     """
-    with contextlib.suppress(ValueError):
+    try:
         return highest_of(call(api_info, "StateMinerAllocated", [actor, None]) or [])
+    except lotus_api.CallFailed:
+        pass  # a daemon that cannot list them
     highest = max(
         (int(s["SectorNumber"]) for s in call(api_info, "StateMinerSectors", [actor, None, None]) or []), default=0
     )
@@ -173,7 +123,7 @@ def known(options: argparse.Namespace) -> dict[str, int]:
     if api_info and options.actor:
         try:
             found[f"the chain, for {options.actor},"] = chain_highest(api_info, options.actor)
-        except (OSError, ValueError) as error:
+        except (lotus_api.ApiError, ValueError) as error:
             if options.take_over:
                 raise Refused(f"the chain cannot be asked for the highest sector number: {error}") from None
             print(f"the chain was not asked: {error}", file=sys.stderr)
