@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealyard.hosts.miners import counter_authorities, second_authorities
-from sealyard.operations.counter_move import GAP, counter_move, counter_proof, counter_steps
+from sealyard.hosts.miners import counter_authorities, counter_second_authorities
+from sealyard.operations.counter_move import GAP, counter_look_move, counter_look_problems, counter_move_steps
 from sector_authority import Refused, look, retire, run, serving
 
 COPY = "/mnt/store/sector-counter/sectorid"
@@ -49,13 +49,13 @@ GONE: dict[str, Any] = {"counter": {}, "lists": {}}
 
 
 def test_the_number_goes_with_the_authority() -> None:
-    move = counter_move(cluster(), miners(), CHAIN)
+    move = counter_look_move(cluster(), miners(), CHAIN)
     assert move["problems"] == []
     assert (move["authority"], move["from"], move["needed"]) == ("window/window", ["winning/winning"], True)
     assert (move["highest"], move["start"]) == (9, 9)
     assert move["stop"] == {"winning": ["winning"], "window": ["window"]}
     assert move["retire"] == {"winning": ["winning"]}
-    assert "from winning/winning to window/window" in counter_steps(move)
+    assert "from winning/winning to window/window" in counter_move_steps(move)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_the_number_goes_with_the_authority() -> None:
 def test_the_highest_of_all_that_is_known_counts(
     other: dict[str, Any], chain: dict[str, Any], highest: int, where: str
 ) -> None:
-    move = counter_move(cluster(**other), miners(), chain)
+    move = counter_look_move(cluster(**other), miners(), chain)
     assert (move["problems"], move["highest"], move["start"], move["where"]) == ([], highest, highest, where)
 
 
 def test_a_damaged_file_leaves_a_gap() -> None:
     damaged = place("winning", [0], files={"winning": 0})
-    move = counter_move(cluster(winning=damaged), miners(), CHAIN)
+    move = counter_look_move(cluster(winning=damaged), miners(), CHAIN)
     assert (move["problems"], move["start"]) == ([], 9 + GAP)
 
 
@@ -87,15 +87,15 @@ def test_nothing_moves_when_it_is_there() -> None:
         "seal": place("seal", [9], named="window/window"),
         "deal": place("deal", [], named="window/window"),
     }
-    move = counter_move(there, miners(), CHAIN)
+    move = counter_look_move(there, miners(), CHAIN)
     assert (move["problems"], move["needed"], move["stop"], move["retire"]) == ([], False, {}, {})
-    assert counter_proof(there, miners(), 0) == []
+    assert counter_look_problems(there, miners(), 0) == []
 
 
 def test_a_run_that_was_cut_off_between_the_two_goes_on() -> None:
     """The old one is stopped and retired, the new one has no file yet."""
     cut = cluster(winning=place("winning", None, retired={"winning": 9}), window=place("window", None))
-    move = counter_move(cut, miners(), CHAIN)
+    move = counter_look_move(cut, miners(), CHAIN)
     assert (move["problems"], move["needed"], move["start"]) == ([], True, 9)
     assert set(move["accounted"]) == {"winning/winning", "window/window"}
 
@@ -113,12 +113,12 @@ def test_a_run_that_was_cut_off_between_the_two_goes_on() -> None:
     ],
 )
 def test_what_is_not_known_is_refused(other: dict[str, Any], chain: dict[str, Any], lost: bool, words: str) -> None:
-    problems = counter_move(cluster(**other), miners(), chain, lost)["problems"]
+    problems = counter_look_move(cluster(**other), miners(), chain, lost)["problems"]
     assert any(word in problem for word in words.split("|") for problem in problems), problems
 
 
 def test_a_lost_host_that_sealed_nothing_needs_no_copy() -> None:
-    move = counter_move(cluster(winning=GONE, window=place("window", [])), miners(), CHAIN, lost=True)
+    move = counter_look_move(cluster(winning=GONE, window=place("window", [])), miners(), CHAIN, lost=True)
     assert (move["problems"], move["start"], move["unreachable"]) == ([], 9, ["winning"])
 
 
@@ -130,12 +130,12 @@ def test_a_lost_host_that_sealed_needs_the_copy_and_leaves_a_gap() -> None:
         "seal": GONE,
         "deal": place("deal", [3], **named),
     }
-    move = counter_move(seen, miners(), CHAIN, lost=True)
+    move = counter_look_move(seen, miners(), CHAIN, lost=True)
     assert (move["problems"], move["start"]) == ([], 9 + GAP)
     seen["window"] = place("window", [], **named)
-    (problem,) = counter_move(seen, miners(), CHAIN, lost=True)["problems"]
+    (problem,) = counter_look_move(seen, miners(), CHAIN, lost=True)["problems"]
     assert "sector_counter_move_above" in problem
-    assert counter_move(seen, miners(), CHAIN, lost=True, above=500)["start"] == 500 + GAP
+    assert counter_look_move(seen, miners(), CHAIN, lost=True, above=500)["start"] == 500 + GAP
 
 
 def moved(**other: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -161,18 +161,20 @@ def moved(**other: dict[str, Any]) -> dict[str, dict[str, Any]]:
     ],
 )
 def test_the_proof_sees_what_is_wrong(other: dict[str, Any], words: str) -> None:
-    assert counter_proof(moved(), miners(), 9) == []
-    problems = counter_proof(moved(**other), miners(), 9)
+    assert counter_look_problems(moved(), miners(), 9) == []
+    problems = counter_look_problems(moved(**other), miners(), 9)
     assert any(words in problem for problem in problems), problems
 
 
 def test_a_plan_without_the_playbook_meets_the_old_counter() -> None:
     answer = {"item": {"key": "winning/winning", "role": "winning"}, "files": {"winning": 9}}
-    (text,) = second_authorities([answer], "window/window")
+    (text,) = counter_second_authorities([answer], "window/window")
     assert "playbooks/sector_counter_move.yml" in text and "winning/winning" in text
-    assert second_authorities([answer], "winning/winning") == []
+    assert counter_second_authorities([answer], "winning/winning") == []
     assert (
-        second_authorities([{"item": answer["item"], "files": {}}, {"item": answer["item"], "unreachable": 1}], "x")
+        counter_second_authorities(
+            [{"item": answer["item"], "files": {}}, {"item": answer["item"], "unreachable": 1}], "x"
+        )
         == []
     )
     assert counter_authorities(miners()) == ["window/window"]

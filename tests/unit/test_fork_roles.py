@@ -9,18 +9,25 @@ from typing import Any
 import pytest
 import yaml
 from file_set import Entry, wanted_text
-from sealyard.diagnosis.verify import miner_units
+from sealyard.diagnosis.verify import miner_role_units
 from sealyard.hosts.miners import (
     all_post_miner_problems,
     counter_listen,
     duty_problems,
-    highest_sector,
-    miner_processes,
+    plan_miner_processes,
     post_miner_problems,
-    silent_miners,
-    silent_with_repo,
+    sector_lists_highest_number,
+    sector_lists_silent_miners,
+    sector_lists_silent_owners,
 )
-from sealyard.hosts.workers import drain_files, named_answers, task_switches, tasks_of, worker_files, worker_problems
+from sealyard.hosts.workers import (
+    named_answers,
+    tasks_of,
+    worker_drain_files,
+    worker_files,
+    worker_problems,
+    worker_task_switches,
+)
 from standin import contract
 from unit_log import matching
 
@@ -122,21 +129,21 @@ def test_verify_asks_both_proving_miners_what_they_hold() -> None:
 
 def test_who_may_know_a_higher_number() -> None:
     miners: dict[str, Any] = {"a": {"instances": {"seal": {}, "deal": {}}}, "b": {"instances": {"winning": {}}}}
-    processes = miner_processes(miners)
+    processes = plan_miner_processes(miners)
     assert [one["key"] for one in processes] == ["a/seal", "a/deal", "b/winning"]
     answers: list[dict[str, Any]] = [
         {"item": processes[0], "reachable": True, "result": [4, 12, 3]},
         {"item": processes[1], "reachable": False, "result": None},
         {"item": processes[2], "unreachable": True},
     ]
-    assert highest_sector(answers) == 12
-    silent = silent_miners(answers)
+    assert sector_lists_highest_number(answers) == 12
+    silent = sector_lists_silent_miners(answers)
     assert [one["key"] for one in silent] == ["a/deal", "b/winning"]
     repos: list[dict[str, Any]] = [
         {"item": silent[0], "stat": {"exists": False}},
         {"item": silent[1], "unreachable": True},
     ]
-    assert silent_with_repo(answers, repos) == ["the winning miner on b"]
+    assert sector_lists_silent_owners(answers, repos) == ["the winning miner on b"]
 
 
 def test_only_the_authority_listens() -> None:
@@ -145,7 +152,9 @@ def test_only_the_authority_listens() -> None:
 
 
 def test_the_fork_has_no_timer_that_looks_for_sectors() -> None:
-    assert [unit["name"] for unit in miner_units(["window"], "lotus_distributed")] == ["lotus-miner-window.service"]
+    assert [unit["name"] for unit in miner_role_units(["window"], "lotus_distributed")] == [
+        "lotus-miner-window.service"
+    ]
 
 
 MYSCHEDULER = {
@@ -235,12 +244,12 @@ def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches()
     (answer,) = named_answers([{"result": stats}], sessions, "pc1-a")
     assert worker_problems(answer["result"], HOST_PLAN, "pc1-a", ["pc1-0"]) == []
     assert answer["result"]["0the"]["Info"]["Hostname"] == "ip-10-0-0-6"
-    switches = task_switches([answer], HOST_PLAN, "pc1-a", "drained", 1)
+    switches = worker_task_switches([answer], HOST_PLAN, "pc1-a", "drained", 1)
     assert [(one["method"], one["task"]) for one in switches] == [
         ("TaskDisable", "seal/v0/addpiece"),
         ("TaskDisable", "seal/v0/precommit/1"),
     ]
-    assert drain_files(HOST_PLAN, "drained", "u", "g", 1) == []
+    assert worker_drain_files(HOST_PLAN, "drained", "u", "g", 1) == []
 
 
 def test_official_workers_get_what_the_fork_itself_would_give_them() -> None:
@@ -282,12 +291,12 @@ def test_a_file_is_the_plans_but_for_what_it_keeps() -> None:
 
 
 def test_a_drain_writes_one_key_and_no_switch() -> None:
-    (file,) = drain_files(HOST_PLAN, "drained", "filecoin", "filecoin")
+    (file,) = worker_drain_files(HOST_PLAN, "drained", "filecoin", "filecoin")
     assert file["path"] == "/sealer/pc1-0/myscheduler.json" and file["json_set"] == ["IsPlanOffline"]
     assert json.loads(file["content"])["IsPlanOffline"] is True
-    assert json.loads(drain_files(HOST_PLAN, "active", "u", "g")[0]["content"])["IsPlanOffline"] is False
+    assert json.loads(worker_drain_files(HOST_PLAN, "active", "u", "g")[0]["content"])["IsPlanOffline"] is False
     answers = [
         {"result": {"x": {"Enabled": True, "TaskTypes": "AP PC1", "Tasks": "", "Info": {"Hostname": "pc1-a/pc1-0"}}}}
     ]
-    assert task_switches(answers, HOST_PLAN, "pc1-a", "drained") == []
-    assert drain_files({"workers": [{"name": "pc1-0"}]}, "drained", "u", "g") == []
+    assert worker_task_switches(answers, HOST_PLAN, "pc1-a", "drained") == []
+    assert worker_drain_files({"workers": [{"name": "pc1-0"}]}, "drained", "u", "g") == []

@@ -13,29 +13,29 @@ from miner_processes import duties_of, processes, states
 from sealyard.errors import SealyardError
 from sealyard.hosts.miners import members
 from sealyard.operations.handover import (
-    accounted_for,
-    carried_reservation,
-    chain_calls,
-    handover_processes,
-    handover_verdict,
+    actor_chain_calls,
     highest_number,
-    highest_of_all,
+    hosts_miner_processes,
+    hosts_unseen_problems,
     live_sectors,
-    miner_calls,
-    moving_calls,
+    miner_answers_moving_calls,
+    miner_answers_undeclared_sectors,
+    miner_role_calls,
     moving_sectors,
+    processes_accounted,
+    processes_carried_reservation,
+    processes_handover_problems,
+    processes_highest_number,
+    processes_layout_problems,
+    processes_single_miner,
     sector_states,
-    silent_hosts,
     state_calls,
-    strange_layout,
     tasks_in_flight,
-    the_single_miner,
     top_of,
     unaccounted_sectors,
     unaccounted_text,
-    undeclared_sectors,
 )
-from sealyard.operations.proving_deadline import proofs_due
+from sealyard.operations.proving_deadline import chain_answers_proofs_due
 from store_sectors import look
 
 from tests.unit.fork_net import ForkNet
@@ -77,7 +77,7 @@ def test_states_come_from_few_calls() -> None:
         {"method": "SectorsListInStates", "params": [["Proving"]], "result": [2]},
         {"method": "SectorsListInStates", "params": [["Removed"]], "result": None},
     ]
-    assert [call["params"] for call in moving_calls(first)] == [[3, False], [4, False], [5, False]]
+    assert [call["params"] for call in miner_answers_moving_calls(first)] == [[3, False], [4, False], [5, False]]
     second: list[dict[str, Any]] = [
         {"method": "SectorsStatus", "params": [3, False], "result": {"SectorID": 3, "State": "WaitSeed"}},
         {"method": "SectorsStatus", "params": [4, False], "result": {"SectorID": 4, "State": "Proving"}},
@@ -228,11 +228,11 @@ ALL = ["window", "winning"]
 
 
 def test_a_layout_that_runs_is_not_mixed_with_another() -> None:
-    assert strange_layout([process("s/seal"), process("w/window", duties=["window"])], SPLIT) == []
-    assert strange_layout([process("s/seal", duties=ALL)], SINGLE) == []
+    assert processes_layout_problems([process("s/seal"), process("w/window", duties=["window"])], SPLIT) == []
+    assert processes_layout_problems([process("s/seal", duties=ALL)], SINGLE) == []
     retired = process("w/window", duties=["window"], active=False, enabled=False)
-    assert strange_layout([process("s/seal", duties=ALL), retired], SINGLE) == []
-    assert strange_layout([], SINGLE) == strange_layout([], SPLIT) == []
+    assert processes_layout_problems([process("s/seal", duties=ALL), retired], SINGLE) == []
+    assert processes_layout_problems([], SINGLE) == processes_layout_problems([], SPLIT) == []
 
 
 @pytest.mark.parametrize(
@@ -246,17 +246,17 @@ def test_a_layout_that_runs_is_not_mixed_with_another() -> None:
     ],
 )
 def test_a_second_prover_is_never_started(processes: list[Any], miners: dict[str, Any], playbook: str) -> None:
-    found = strange_layout(processes, miners)
+    found = processes_layout_problems(processes, miners)
     assert len(found) == 1
     assert playbook in found[0]
 
 
 def test_a_repo_without_settings_is_no_single_miner() -> None:
     fresh = process("s/seal", duties=ALL, configured=False, active=False, enabled=False)
-    assert strange_layout([fresh], SPLIT) == []
-    assert the_single_miner([fresh]) == ""
-    assert the_single_miner([process("w/window", duties=ALL), process("s/seal", duties=ALL)]) == "s/seal"
-    assert the_single_miner([process("s/seal", duties=ALL, fork=True)]) == ""
+    assert processes_layout_problems([fresh], SPLIT) == []
+    assert processes_single_miner([fresh]) == ""
+    assert processes_single_miner([process("w/window", duties=ALL), process("s/seal", duties=ALL)]) == "s/seal"
+    assert processes_single_miner([process("s/seal", duties=ALL, fork=True)]) == ""
 
 
 def chain_answers(now: int = 130, **live: list[dict[str, list[int]]]) -> list[dict[str, Any]]:
@@ -264,40 +264,43 @@ def chain_answers(now: int = 130, **live: list[dict[str, list[int]]]) -> list[di
 
 
 def test_the_chain_is_asked_once_for_everything() -> None:
-    assert [call["method"] for call in chain_calls("t01000")] == [answer["method"] for answer in chain_answers()]
+    assert [call["method"] for call in actor_chain_calls("t01000")] == [answer["method"] for answer in chain_answers()]
     assert live_sectors(chain_answers(d1=SECTORS, d7=[{"LiveSectors": [9, 1]}])) == {2, 3, 9}
 
 
 def test_nobody_takes_over_blindly() -> None:
     keeper, other = process("s/seal", states={2: "Proving"}), process("d/deal", states={3: "PreCommit1"})
     answers = chain_answers(d1=[{"LiveSectors": [2, 1]}])
-    assert handover_verdict([keeper], answers, {"2": ""}, [], "s/seal") == []
-    assert "sector 3" in handover_verdict([keeper, other], answers, {"2": ""}, [], "s/seal")[0]
-    assert "sector 2" in handover_verdict([keeper], answers, {}, [], "s/seal")[0]
+    assert processes_handover_problems([keeper], answers, {"2": ""}, [], "s/seal") == []
+    assert "sector 3" in processes_handover_problems([keeper, other], answers, {"2": ""}, [], "s/seal")[0]
+    assert "sector 2" in processes_handover_problems([keeper], answers, {}, [], "s/seal")[0]
     down = process("d/deal", active=False, answered=False)
-    assert "does not answer" in handover_verdict([keeper, down], answers, {"2": ""}, [], "s/seal")[0]
-    assert handover_verdict([keeper, down], answers, {"2": ""}, ["d/deal"], "s/seal") == []
+    assert "does not answer" in processes_handover_problems([keeper, down], answers, {"2": ""}, [], "s/seal")[0]
+    assert processes_handover_problems([keeper, down], answers, {"2": ""}, ["d/deal"], "s/seal") == []
     # It was accounted for, and was started again since.
     up = process("d/deal", answered=False)
-    assert "does not answer" in handover_verdict([keeper, up], answers, {"2": ""}, ["d/deal"], "s/seal")[0]
-    assert "the chain cannot be asked" in handover_verdict([keeper], [], {}, [], "s/seal")[0]
-    assert "the distributed-miner fork's" in handover_verdict([process("s/seal", fork=True)], answers, {}, [], "")[0]
-    assert accounted_for([keeper, down, process("w/window", answered=False)], ["d/deal"]) == ["d/deal", "s/seal"]
+    assert "does not answer" in processes_handover_problems([keeper, up], answers, {"2": ""}, ["d/deal"], "s/seal")[0]
+    assert "the chain cannot be asked" in processes_handover_problems([keeper], [], {}, [], "s/seal")[0]
+    assert (
+        "the distributed-miner fork's"
+        in processes_handover_problems([process("s/seal", fork=True)], answers, {}, [], "")[0]
+    )
+    assert processes_accounted([keeper, down, process("w/window", answered=False)], ["d/deal"]) == ["d/deal", "s/seal"]
 
 
 def test_numbers_that_others_gave_out_of_ones_range_are_left_out() -> None:
     keeper = process("s/seal", states={2: "Proving"})
-    assert carried_reservation([keeper, process("d/deal", states={1000: "Proving"})], "s/seal", "2-999") == {}
+    assert processes_carried_reservation([keeper, process("d/deal", states={1000: "Proving"})], "s/seal", "2-999") == {}
     others = [keeper, process("d/deal", states={7: "Removed", 1000: "Proving"}, allocated=[0, 2, 3, 4])]
-    assert carried_reservation(others, "s/seal", "2-999") == {"range": "2-8", "run": [2, 7], "due": True}
+    assert processes_carried_reservation(others, "s/seal", "2-999") == {"range": "2-8", "run": [2, 7], "due": True}
     made = [process("s/seal", reservations={"handed-over": [2, 7]}), *others[1:]]
-    assert carried_reservation(made, "s/seal", "2-999")["due"] is False
+    assert processes_carried_reservation(made, "s/seal", "2-999")["due"] is False
     counted = [keeper, process("d/deal", counter=57)]
-    assert carried_reservation(counted, "s/seal", "2-999")["run"] == [2, 56]
+    assert processes_carried_reservation(counted, "s/seal", "2-999")["run"] == [2, 56]
     across = [keeper, process("d/deal", allocated=[0, 2000])]
     with pytest.raises(SealyardError, match="used up"):
-        carried_reservation(across, "s/seal", "2-999")
-    assert highest_of_all(counted, chain_answers()) == 57
+        processes_carried_reservation(across, "s/seal", "2-999")
+    assert processes_highest_number(counted, chain_answers()) == 57
 
 
 def test_a_sector_in_no_store_of_the_miner_cannot_be_proven_by_it() -> None:
@@ -315,9 +318,9 @@ def test_a_sector_in_no_store_of_the_miner_cannot_be_proven_by_it() -> None:
         },
     ]
     live = chain_answers(d1=[{"LiveSectors": [2, 3]}])
-    assert undeclared_sectors(answers, live) == [3, 4]
+    assert miner_answers_undeclared_sectors(answers, live) == [3, 4]
     unfinished = process("s/seal", states={3: "Proving", 4: "FinalizeSector"})
-    assert undeclared_sectors(answers, live, [unfinished], "s/seal") == [3]
+    assert miner_answers_undeclared_sectors(answers, live, [unfinished], "s/seal") == [3]
 
 
 def test_hosts_are_put_together_from_what_was_registered() -> None:
@@ -338,13 +341,13 @@ def test_hosts_are_put_together_from_what_was_registered() -> None:
         "w": {"miner_handover_found": {"processes": {"window": {"active": False}}}},
         "x": {},
     }
-    found = handover_processes(hostvars, ["s", "w", "x"])
+    found = hosts_miner_processes(hostvars, ["s", "w", "x"])
     assert [(each["process"], each["answered"], each["states"]) for each in found] == [
         ("s/seal", True, {2: "WaitSeed"}),
         ("w/window", False, {}),
     ]
     assert found[0]["moving"] == ["sector 2: WaitSeed at s/seal"]
-    assert [line.split(":")[0] for line in silent_hosts(hostvars, ["s", "w", "x"])] == ["x"]
+    assert [line.split(":")[0] for line in hosts_unseen_problems(hostvars, ["s", "w", "x"])] == ["x"]
 
 
 def test_duties_are_what_settings_or_flags_leave_on() -> None:
@@ -380,7 +383,7 @@ def test_every_call_is_one_that_the_programs_answer(fork: ForkNet) -> None:
             "repo": str(miner.repo),
             "api": None,
             "api_info_file": None,
-            "calls": with_params(miner_calls()),
+            "calls": with_params(miner_role_calls("seal")),
             "timeout_sec": 30,
         }
     )["answers"]
@@ -388,11 +391,11 @@ def test_every_call_is_one_that_the_programs_answer(fork: ForkNet) -> None:
     assert refused == {"SectorNumAssignerMeta", "SectorNumReservations"}
     assert sector_states(said) == {}
     told = lotus_rpc.ask_all(
-        {"repo": str(fork.node.repo), "api": "v1", "calls": with_params(chain_calls("t01000")), "timeout_sec": 30}
+        {"repo": str(fork.node.repo), "api": "v1", "calls": with_params(actor_chain_calls("t01000")), "timeout_sec": 30}
     )["answers"]
     assert {answer["method"] for answer in told if answer["error"]} <= {"StateMinerAllocated"}
     assert live_sectors(told) == {0, 1}
-    assert proofs_due(told, 10**4)
+    assert chain_answers_proofs_due(told, 10**4)
     assert [each["number"] for each in unaccounted_sectors([], live_sectors(told), {"0": ""})] == [1]
 
 

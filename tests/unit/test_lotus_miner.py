@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sealyard.errors import SealyardError
-from sealyard.hosts.miners import members, missing_reservations, run_of
-from sealyard.hosts.workers import mounts_below
+from sealyard.hosts.miners import members, miner_missing_reservations, run_of
+from sealyard.hosts.workers import path_mounts
 
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
 
@@ -39,14 +39,14 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 def test_only_what_is_missing_is_reserved() -> None:
     present = {"deal-h2": [1000, 1000], "by-hand": [7, 1]}
-    assert missing_reservations(MINER, "seal", present, "h1") == [
+    assert miner_missing_reservations(MINER, "seal", present, "h1") == [
         {"name": "seal-h3", "range": "2000-2999", "run": [2000, 1000]}
     ]
 
 
 def test_another_range_under_the_same_name_is_the_operators_to_decide() -> None:
     with pytest.raises(SealyardError, match=r"h1: the seal miner reserves 1000-1499 as 'deal-h2', the plan says"):
-        missing_reservations(MINER, "seal", {"deal-h2": [1000, 500]}, "h1")
+        miner_missing_reservations(MINER, "seal", {"deal-h2": [1000, 500]}, "h1")
 
 
 def test_base58_has_a_one_for_every_leading_zero() -> None:
@@ -79,7 +79,7 @@ def test_a_key_of_another_kind_is_refused() -> None:
 def test_a_miner_does_not_start_on_an_empty_mount_point() -> None:
     """Its stores on a share of the plan are guarded, its local ones are not."""
     stores = [{"path": "/mnt/store"}, {"path": "/mnt/local"}]
-    shares = mounts_below(stores, [{"path": "/mnt/store", "transport": "rdma"}])
+    shares = path_mounts(stores, [{"path": "/mnt/store", "transport": "rdma"}])
     role = Path(__file__).parents[2] / "roles/lotus_miner"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(role / "templates"), trim_blocks=True)
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
@@ -92,4 +92,4 @@ def test_a_miner_does_not_start_on_an_empty_mount_point() -> None:
     alone = template.render(given, lotus_miner_shares=[])
     assert "nfs_transport" not in alone and "mount" not in alone
     defined = yaml.safe_load((role / "vars/main.yml").read_text())
-    assert "mounts_below(sealing_host_plan.mounts" in defined["lotus_miner_shares"]
+    assert "path_mounts(sealing_host_plan.mounts" in defined["lotus_miner_shares"]

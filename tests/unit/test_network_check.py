@@ -13,20 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealyard.diagnosis.network_check import (
-    check_collect,
-    check_identities,
-    check_kept,
-    check_links,
-    check_mounted,
-    check_records,
     check_rounds,
-    check_table,
-    due_mounts,
-    due_rounds,
+    host_plan_due_mounts,
+    host_rdma_identities,
+    host_variable_values,
     identity_key,
     mount_floor,
+    mount_speed_measurements,
+    network_records_table,
+    network_records_updated,
+    network_round_links,
+    network_round_part,
     pair_key,
-    partner,
+    rdma_identities_due_rounds,
+    slurped_network_record,
 )
 
 
@@ -47,9 +47,9 @@ GOOD = {"rping": True, "bandwidth_bits_per_sec": 92.4e9, "latency_usec": 2.4, "l
 def run(cards: dict[str, Any], slow: dict[frozenset[str], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Results of all rounds by host; `slow` replaces what a pair measures."""
     results: dict[str, list[dict[str, Any]]] = {host: [] for host in cards}
-    for pairs in due_rounds(cards, {}, False):
+    for pairs in rdma_identities_due_rounds(cards, {}, False):
         for host in cards:
-            part = partner(pairs, host)
+            part = network_round_part(pairs, host)
             if part:
                 result = slow.get(frozenset((host, part["peer"])), GOOD)
                 results[host].append({"part": part, "result": result})
@@ -57,7 +57,9 @@ def run(cards: dict[str, Any], slow: dict[frozenset[str], dict[str, Any]]) -> di
 
 
 def records(slow: dict[frozenset[str], dict[str, Any]], cards: dict[str, Any] = CARDS, **more: Any) -> dict[str, Any]:
-    return check_records({}, cards, check_links(run(cards, slow), cards), more.get("mounts", {}), more.get("floors"))
+    return network_records_updated(
+        {}, cards, network_round_links(run(cards, slow), cards), more.get("mounts", {}), more.get("floors")
+    )
 
 
 @given(st.integers(min_value=0, max_value=24), st.integers(min_value=1, max_value=8))
@@ -110,10 +112,10 @@ def test_emulated_cards_are_reported_and_not_judged() -> None:
     slow = {frozenset("ab"): GOOD | {"bandwidth_bits_per_sec": 1e6, "latency_usec": 900.0, "lost": {"x": 9}}}
     found = records(slow, soft)
     assert all(record["problems"] == [] for record in found.values())
-    table = check_table(found, soft)
+    table = network_records_table(found, soft)
     assert any("a - b" in line and "1.00 Mb/s            - " in line and line.startswith("ok") for line in table)
     assert "judged by no floor but your own" in table[-1]
-    assert any("92.40 Gb/s   85.00 Gb/s" in line for line in check_table(records({}), CARDS))
+    assert any("92.40 Gb/s   85.00 Gb/s" in line for line in network_records_table(records({}), CARDS))
     # What does not come through at all is wrong on any card.
     assert records({frozenset("ab"): GOOD | {"trouble": ["rping: refused"]}}, soft)["a"]["problems"]
 
@@ -134,21 +136,21 @@ def test_a_slow_mount_refuses_its_host() -> None:
     slow = [{"path": "/sealer", "profile": "pc2_read", "result": {"bytes_per_sec": 10**9, "p99_usec": 1.0}}]
     found = records({}, mounts={"a": slow})
     assert "a: /sealer reads as PC2 1.00 GB/s, at least 4.00 GB/s are wanted" in found["a"]["problems"][0]
-    assert any(line.startswith("BAD  a /sealer pc2_read") for line in check_table(found, CARDS))
-    failed = check_mounted([{"item": {"path": "/sealer", "profile": "pc1_write"}, "msg": "no room"}])
+    assert any(line.startswith("BAD  a /sealer pc2_read") for line in network_records_table(found, CARDS))
+    failed = mount_speed_measurements([{"item": {"path": "/sealer", "profile": "pc1_write"}, "msg": "no room"}])
     assert records({}, mounts={"a": failed})["a"]["problems"] == ["a: no room"]
 
 
 def test_only_what_changed_is_measured_again() -> None:
     kept = records({})
-    assert due_rounds(CARDS, kept, False) == []
-    assert len(due_rounds(CARDS, kept, True)) == 3
+    assert rdma_identities_due_rounds(CARDS, kept, False) == []
+    assert len(rdma_identities_due_rounds(CARDS, kept, True)) == 3
     changed = CARDS | {"b": card(kernel="6.1.0-32")}
-    due = [pair for pairs in due_rounds(changed, kept, False) for pair in pairs]
+    due = [pair for pairs in rdma_identities_due_rounds(changed, kept, False) for pair in pairs]
     assert sorted(due) == [["a", "b"], ["b", "c"], ["b", "d"]]
     # A link that is not measured again keeps its verdict.
     bad = records({frozenset("cd"): GOOD | {"bandwidth_bits_per_sec": 1e9}})
-    again = check_records(bad, CARDS, [], {})
+    again = network_records_updated(bad, CARDS, [], {})
     assert again["c"]["problems"] == bad["c"]["problems"] != []
 
 
@@ -156,28 +158,30 @@ def test_floors_that_change_are_judged_without_measuring() -> None:
     good = records({}, mounts={"a": [{"path": "/sealer", "profile": "pc1_write", "result": {"bytes_per_sec": 3e9}}]})
     assert good["a"]["problems"] == []
     floors = {"bandwidth_bits_per_sec": 95e9, "pc1_write_bytes_per_sec": 4e9}
-    again = check_records(good, CARDS, [], {}, floors)
+    again = network_records_updated(good, CARDS, [], {}, floors)
     assert (
         "92.40 Gb/s, at least 95.00 Gb/s" in again["a"]["problems"][0] and "writes as PC1" in again["a"]["problems"][-1]
     )
     soft = {host: card(soft=True, driver="rdma_rxe", speed_bits_per_sec=0) for host in HOSTS}
-    assert check_records(good, soft, [], {})["b"]["problems"] == []
-    assert check_records(good, soft, [], {}, {"latency_usec": 1})["b"]["problems"]
+    assert network_records_updated(good, soft, [], {})["b"]["problems"] == []
+    assert network_records_updated(good, soft, [], {}, {"latency_usec": 1})["b"]["problems"]
 
 
 def test_a_run_on_some_hosts_forgets_no_verdict() -> None:
     bad = records({frozenset("ab"): GOOD | {"bandwidth_bits_per_sec": 1e9}})
-    alone = check_records(bad, {"a": CARDS["a"]}, [], {}, None, HOSTS)
+    alone = network_records_updated(bad, {"a": CARDS["a"]}, [], {}, None, HOSTS)
     assert alone["a"]["problems"] == bad["a"]["problems"] != []
-    assert check_records(bad, {"a": CARDS["a"]}, [], {}, None, "acd")["a"]["problems"] == []
+    assert network_records_updated(bad, {"a": CARDS["a"]}, [], {}, None, "acd")["a"]["problems"] == []
 
 
 def test_a_card_that_agreed_on_less_than_the_plan_says_is_found_out() -> None:
     slow = card(speed_bits_per_sec=25 * 10**9)
-    cards = check_identities(HOSTS, {host: {"network_check_self": {"identity": slow}} for host in HOSTS}, {"a": 10**11})
+    cards = host_rdma_identities(
+        HOSTS, {host: {"network_check_self": {"identity": slow}} for host in HOSTS}, {"a": 10**11}
+    )
     figures = {frozenset("ab"): GOOD | {"bandwidth_bits_per_sec": 24e9}}
     assert records(figures, cards)["a"]["problems"] == []  # b's is built for 25
-    both = check_identities(
+    both = host_rdma_identities(
         HOSTS, {host: {"network_check_self": {"identity": slow}} for host in HOSTS}, dict.fromkeys(HOSTS, 10**11)
     )
     assert "24.00 Gb/s, at least 85.00 Gb/s" in records(figures, both)["a"]["problems"][0]
@@ -186,33 +190,36 @@ def test_a_card_that_agreed_on_less_than_the_plan_says_is_found_out() -> None:
 
 def test_only_cards_of_one_network_are_linked() -> None:
     cards = CARDS | {"c": card(network="10.1.0.0/24"), "d": card(network="10.1.0.0/24")}
-    assert sorted(pair for pairs in due_rounds(cards, {}, False) for pair in pairs) == [["a", "b"], ["c", "d"]]
+    assert sorted(pair for pairs in rdma_identities_due_rounds(cards, {}, False) for pair in pairs) == [
+        ["a", "b"],
+        ["c", "d"],
+    ]
 
 
 def test_a_mount_that_is_gone_is_forgotten() -> None:
     slow = [{"path": "/sealer", "profile": "pc2_read", "result": {"bytes_per_sec": 10**9}}]
     bad = records({}, mounts={"a": slow})
-    assert check_records(bad, CARDS | {"a": card(mounts={})}, [], {})["a"]["problems"] == []
+    assert network_records_updated(bad, CARDS | {"a": card(mounts={})}, [], {})["a"]["problems"] == []
 
 
 def test_what_could_not_be_measured_is_tried_again() -> None:
     failed = records({frozenset("ab"): {"msg": "no answer"}})
-    assert due_rounds(CARDS, failed, False) == [[["a", "b"]]]
+    assert rdma_identities_due_rounds(CARDS, failed, False) == [[["a", "b"]]]
 
 
 def test_a_host_alone_has_no_link() -> None:
-    assert due_rounds({"a": card()}, {}, False) == []
-    assert partner([["b", "c"]], "a") == {}
+    assert rdma_identities_due_rounds({"a": card()}, {}, False) == []
+    assert network_round_part([["b", "c"]], "a") == {}
 
 
 def test_profiles_follow_the_tasks_of_the_host() -> None:
     mount = {"path": "/sealer", "scratch": True}
     plan = {"mounts": [mount, {"path": "/mnt/store", "scratch": False}], "workers": [{"tasks": ["AP", "PC1"]}]}
-    assert due_mounts(plan, card(), {}, False) == [{"path": "/sealer", "profile": "pc1_write"}]
+    assert host_plan_due_mounts(plan, card(), {}, False) == [{"path": "/sealer", "profile": "pc1_write"}]
     kept = {"mounts": {"/sealer pc1_write": {"key": identity_key(card()), "bytes_per_sec": 1}}}
-    assert due_mounts(plan, card(), kept, False) == []
-    assert due_mounts(plan, card(mounts={"/sealer": "nfs4 rw,proto=tcp"}), kept, False) != []
-    assert due_mounts({"mounts": [mount], "workers": [{"tasks": ["PC2"]}]}, card(), {}, False) == [
+    assert host_plan_due_mounts(plan, card(), kept, False) == []
+    assert host_plan_due_mounts(plan, card(mounts={"/sealer": "nfs4 rw,proto=tcp"}), kept, False) != []
+    assert host_plan_due_mounts({"mounts": [mount], "workers": [{"tasks": ["PC2"]}]}, card(), {}, False) == [
         {"path": "/sealer", "profile": "pc2_read"}
     ]
 
@@ -223,9 +230,14 @@ def test_keys_are_the_same_from_both_ends() -> None:
 
 def test_records_survive_what_they_are_kept_in() -> None:
     text = base64.b64encode(json.dumps({"problems": ["p"]}).encode()).decode()
-    assert check_kept(text) == {"problems": ["p"]}
-    assert check_kept("") == check_kept(None) == check_kept(base64.b64encode(b"[1]").decode()) == {}
-    assert check_collect(["a", "b"], {"a": {"x": {"y": 1}}, "b": {}}, "x", "y") == {"a": 1}
+    assert slurped_network_record(text) == {"problems": ["p"]}
+    assert (
+        slurped_network_record("")
+        == slurped_network_record(None)
+        == slurped_network_record(base64.b64encode(b"[1]").decode())
+        == {}
+    )
+    assert host_variable_values(["a", "b"], {"a": {"x": {"y": 1}}, "b": {}}, "x", "y") == {"a": 1}
 
 
 BANDWIDTH = """
@@ -276,7 +288,7 @@ def test_what_the_serving_side_says_counts_too() -> None:
     for each in results["a"]:
         if each["part"]["state"] == "serve":
             each["result"] = {**each["result"], "trouble": ["RDMA MTU of rocep1s0: 1024 where its interface has 9000"]}
-    found = check_records({}, CARDS, check_links(results, CARDS), {})
+    found = network_records_updated({}, CARDS, network_round_links(results, CARDS), {})
     assert "RDMA MTU of rocep1s0: 1024" in found["a"]["problems"][0]
 
 

@@ -11,7 +11,7 @@ from sealyard.diagnosis.verify import (
     daemon_problems,
     fault_problems,
     miner_problems,
-    miner_units,
+    miner_role_units,
     unanswered,
     unit_problems,
 )
@@ -49,7 +49,7 @@ def test_what_a_dry_run_would_do_is_what_is_wrong() -> None:
 
 
 def test_miners_that_prove_have_a_timer() -> None:
-    assert [unit["name"] for unit in miner_units(["window", "seal"])] == [
+    assert [unit["name"] for unit in miner_role_units(["window", "seal"])] == [
         "lotus-miner-window.service",
         "lotus-miner-seal.service",
         "lotus-miner-redeclare-window.timer",

@@ -15,16 +15,16 @@ from typing import Any, ClassVar
 import pytest
 from sealyard.hosts.workers import Host as WorkerHost
 from sealyard.hosts.workers import (
-    api_infos,
     drop_in,
     path_directories,
     path_files,
     registration_problems,
-    running_jobs,
-    task_switches,
+    slurped_api_infos,
     worker_files,
+    worker_jobs_running,
     worker_miners,
     worker_problems,
+    worker_task_switches,
     worker_units,
 )
 
@@ -175,7 +175,7 @@ def test_api_infos_need_both_files() -> None:
         read("deal/deal", "api", None),
         read("deal/deal", "token", "d.e.f"),
     ]
-    assert api_infos(results) == {"seal/seal": "a.b.c:/ip4/10.0.0.9/tcp/2347/http", "deal/deal": None}
+    assert slurped_api_infos(results) == {"seal/seal": "a.b.c:/ip4/10.0.0.9/tcp/2347/http", "deal/deal": None}
 
 
 def test_each_miner_process_is_asked_once() -> None:
@@ -223,29 +223,31 @@ def test_a_miner_without_an_answer_accuses_nobody() -> None:
 
 def test_draining_and_giving_back_switch_the_plans_tasks_and_no_other() -> None:
     answers = [{"result": {"1": {**GOOD, "Tasks": [*GOOD["Tasks"], "seal/v0/datacid"]}}}]
-    drained = task_switches(answers, {"workers": [PC1]}, "h1", "drained")
+    drained = worker_task_switches(answers, {"workers": [PC1]}, "h1", "drained")
     assert [(switch["method"], switch["task"]) for switch in drained] == [
         ("TaskDisable", "seal/v0/addpiece"),
         ("TaskDisable", "seal/v0/precommit/1"),
     ]
-    assert task_switches(answers, {"workers": [PC1]}, "h1", "active") == []
+    assert worker_task_switches(answers, {"workers": [PC1]}, "h1", "active") == []
     empty = [{"result": {"1": {**GOOD, "Tasks": []}}}]
-    assert {switch["method"] for switch in task_switches(empty, {"workers": [PC1]}, "h1", "active")} == {"TaskEnable"}
-    assert task_switches(empty, {"workers": [PC1]}, "h1", "drained") == []
+    assert {switch["method"] for switch in worker_task_switches(empty, {"workers": [PC1]}, "h1", "active")} == {
+        "TaskEnable"
+    }
+    assert worker_task_switches(empty, {"workers": [PC1]}, "h1", "drained") == []
 
 
 def test_jobs_that_came_back_do_not_count() -> None:
     job = {"Sector": {"Number": 5}, "Task": "seal/v0/precommit/1", "RunWait": 0}
     stats = [{"result": {"w": {"Info": {"Hostname": "h1/pc1-0"}}, "v": {"Info": {"Hostname": "h2/pc1-0"}}}}]
     jobs = {"w": [job, {**job, "RunWait": -2}], "v": [job]}
-    assert running_jobs(jobs, stats, ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
-    assert running_jobs(None, stats, ["h1/pc1-0"]) == []
+    assert worker_jobs_running(jobs, stats, ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
+    assert worker_jobs_running(None, stats, ["h1/pc1-0"]) == []
 
 
 def test_jobs_of_a_restarted_miner_count_until_they_return() -> None:
     job = {"Sector": {"Number": 5}, "Task": "seal/v0/precommit/1", "Hostname": "h1/pc1-0", "RunWait": -1}
     jobs = {"00000000-0000-0000-0000-000000000000": [job]}
-    assert running_jobs(jobs, [{"result": None}], ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
+    assert worker_jobs_running(jobs, [{"result": None}], ["h1/pc1-0"]) == ["sector 5 PC1 on h1/pc1-0"]
 
 
 def load_nudge() -> ModuleType:

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 from sealyard.diagnosis.log_lines import lines_by_unit, path_refusals, refusal, refusals, worker_cure
 from sealyard.diagnosis.miner import first_calls, need_bytes, read
-from sealyard.diagnosis.why_idle import idle_absent, idle_calls, idle_report, serving_miners
+from sealyard.diagnosis.why_idle import (
+    idle_answers_absent_workers,
+    plan_idle_report,
+    plan_serving_miners,
+    plan_settings_idle_calls,
+)
 from standin import contract
 
 ROOT = Path(__file__).parents[2]
@@ -104,15 +109,15 @@ class Cluster:
     def report(self, *hosts: str) -> list[str]:
         names = hosts or WORKERS
         first, following, journals = [], [], []
-        for miner in serving_miners(self.plan, names):
+        for miner in plan_serving_miners(self.plan, names):
             one: dict[str, Any] = {"item": miner, "reachable": self.reachable, "reason": "connection refused"}
             if self.reachable:
-                one["answers"] = self.answer(idle_calls(None, self.plan["settings"]))
-            calls = idle_calls(one, self.plan["settings"])
+                one["answers"] = self.answer(plan_settings_idle_calls(self.plan["settings"]))
+            calls = plan_settings_idle_calls(self.plan["settings"], one)
             first.append(one)
             following.append({"item": one, "reachable": self.reachable, "answers": self.answer(calls)})
             journals.append({"item": miner, "stdout": self.journal})
-        return idle_report(self.plan, self.hostvars, names, first, following, journals)
+        return plan_idle_report(self.plan, self.hostvars, names, first, following, journals)
 
 
 def say(lines: list[str], worker: str) -> str:
@@ -347,13 +352,13 @@ def test_a_stranger_is_named() -> None:
 def test_only_tokens_of_absent_workers_are_tried() -> None:
     cluster = Cluster()
     del cluster.stats[IDS["pc1-a"]]
-    answers = [{"reachable": True, "answers": cluster.answer(idle_calls(None, cluster.plan["settings"]))}]
-    assert idle_absent(answers, cluster.plan["hosts"]["pc1-a"], "pc1-a") == ["pc1-0"]
+    answers = [{"reachable": True, "answers": cluster.answer(plan_settings_idle_calls(cluster.plan["settings"]))}]
+    assert idle_answers_absent_workers(answers, cluster.plan["hosts"]["pc1-a"], "pc1-a") == ["pc1-0"]
     disabled(cluster)
-    answers = [{"reachable": True, "answers": cluster.answer(idle_calls(None, cluster.plan["settings"]))}]
-    assert idle_absent(answers, cluster.plan["hosts"]["pc1-a"], "pc1-a") == ["pc1-0"]
-    assert idle_absent(answers, cluster.plan["hosts"]["pc2-a"], "pc2-a") == []
-    assert idle_absent([{"reachable": False}], cluster.plan["hosts"]["pc2-a"], "pc2-a") == []
+    answers = [{"reachable": True, "answers": cluster.answer(plan_settings_idle_calls(cluster.plan["settings"]))}]
+    assert idle_answers_absent_workers(answers, cluster.plan["hosts"]["pc1-a"], "pc1-a") == ["pc1-0"]
+    assert idle_answers_absent_workers(answers, cluster.plan["hosts"]["pc2-a"], "pc2-a") == []
+    assert idle_answers_absent_workers([{"reachable": False}], cluster.plan["hosts"]["pc2-a"], "pc2-a") == []
 
 
 def test_only_the_hosts_asked_for_are_judged() -> None:
@@ -414,7 +419,7 @@ def test_the_first_generation_is_known_by_its_sessions() -> None:
 
 def test_a_question_that_is_refused_says_nothing_of_paths() -> None:
     cluster = Cluster()
-    answers = cluster.answer(idle_calls(None, cluster.plan["settings"]))
+    answers = cluster.answer(plan_settings_idle_calls(cluster.plan["settings"]))
     for each in answers:
         if each["method"] == "StorageBestAlloc":
             each |= {"result": None, "error": "method StorageBestAlloc: wrong param count"}

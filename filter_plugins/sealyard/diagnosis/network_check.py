@@ -57,7 +57,7 @@ def pair_key(one: str, other: str) -> str:
     return hashlib.sha256("/".join(sorted((one, other))).encode()).hexdigest()[:16]
 
 
-def due_rounds(
+def rdma_identities_due_rounds(
     identities: Mapping[str, Mapping[str, Any]],
     records: Mapping[str, Mapping[str, Any]],
     again: bool,
@@ -80,7 +80,7 @@ def due_rounds(
     return [pairs for pairs in due if pairs]
 
 
-def partner(pairs: Sequence[Sequence[str]], host: str) -> dict[str, Any]:
+def network_round_part(pairs: Sequence[Sequence[str]], host: str) -> dict[str, Any]:
     """Part of a host in a round: {state serve|measure, peer}; {} when it rests."""
     for one, other in pairs:
         if host == one:
@@ -90,11 +90,11 @@ def partner(pairs: Sequence[Sequence[str]], host: str) -> dict[str, Any]:
     return {}
 
 
-def check_identities(
+def host_rdma_identities(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, int]
 ) -> dict[str, dict[str, Any]]:
     """What each host says of itself, with the speed that the plan (`speeds`, bits per second) knows of its card."""
-    found = check_collect(hosts, hostvars, "network_check_self", "identity")
+    found = host_variable_values(hosts, hostvars, "network_check_self", "identity")
     return {host: {**one, PLANNED: int(speeds.get(host) or 0)} for host, one in found.items()}
 
 
@@ -160,7 +160,7 @@ def mount_problems(host: str, path: str, profile: str, measured: Mapping[str, An
     return []
 
 
-def check_links(
+def network_round_links(
     results: Mapping[str, Sequence[Mapping[str, Any]]], identities: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Measured links [{pair, key, bandwidth_bits_per_sec, latency_usec, lost, trouble}] from the results of rounds.
@@ -197,7 +197,7 @@ def check_links(
     return links
 
 
-def check_records(
+def network_records_updated(
     old: Mapping[str, Mapping[str, Any]],
     identities: Mapping[str, Mapping[str, Any]],
     links: Sequence[Mapping[str, Any]],
@@ -267,7 +267,7 @@ def check_records(
     return records
 
 
-def check_collect(
+def host_variable_values(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, key: str
 ) -> dict[str, Any]:
     """Value `key` of the variable `name` of each host that has it."""
@@ -275,12 +275,12 @@ def check_collect(
     return {host: value for host, value in found.items() if value is not None}
 
 
-def check_mounted(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Results of a loop of module mount_speed over `due_mounts`: [{path, profile, result}]."""
+def mount_speed_measurements(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Results of a loop of module mount_speed over `host_plan_due_mounts`: [{path, profile, result}]."""
     return [{**each["item"], "result": {key: each[key] for key in FIGURES if key in each}} for each in results]
 
 
-def check_kept(content: str | None) -> dict[str, Any]:
+def slurped_network_record(content: str | None) -> dict[str, Any]:
     """Record of a host out of a slurped file; {} where there is none or it is broken."""
     try:
         found = json.loads(base64.b64decode(content or ""))
@@ -289,7 +289,7 @@ def check_kept(content: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def due_mounts(
+def host_plan_due_mounts(
     host_plan: Mapping[str, Any], identity: Mapping[str, Any], record: Mapping[str, Any], again: bool
 ) -> list[dict[str, str]]:
     """Profiles to run on a host's mounts: [{path, profile}]; PC1 hosts write, PC2 hosts read."""
@@ -309,7 +309,9 @@ def _unmeasured(kept: Mapping[str, Any], key: str) -> bool:
     return kept.get("key") != key or not kept.get("bytes_per_sec")
 
 
-def check_table(records: Mapping[str, Mapping[str, Any]], identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def network_records_table(
+    records: Mapping[str, Mapping[str, Any]], identities: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """Lines of the table of all links and mounts, the bad ones marked."""
     lines = [f"{'':4} {'link or mount':34} {'bandwidth':>12} {'at least':>12} {'latency':>10} {'lost':>6}"]
     for host in sorted(records):

@@ -71,7 +71,7 @@ def unit_problems(result: Mapping[str, Any], host: str, playbook: str) -> list[s
     ]
 
 
-def miner_units(
+def miner_role_units(
     roles: Sequence[str], stack: str = "lotus", unit_dir: str = "/etc/systemd/system"
 ) -> list[dict[str, Any]]:
     """Units a miner host must have, as the option `units` of module unit_set."""
@@ -81,8 +81,8 @@ def miner_units(
     return [{"name": name, "files": [f"{unit_dir}/{name}"]} for name in names]
 
 
-def worker_unit_names(workers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Units of `expected_workers` as the option `units` of module unit_set."""
+def registration_units(workers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Units of `host_plan_registrations` as the option `units` of module unit_set."""
     return [{"name": f"lotus-worker@{worker['name'].split('/', 1)[1]}.service"} for worker in workers]
 
 

@@ -13,7 +13,7 @@ from sealyard.hosts.workers import named_stats
 SIGNS = {"working": "works", "idle": "IDLE", "out": "OUT "}
 
 
-def serving_miners(plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[str, str]]:
+def plan_serving_miners(plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[str, str]]:
     """Miner processes that the workers of `hosts` serve, each once: [{key "HOST/ROLE", host, role}]."""
     found = {
         (worker["miner"], worker["miner_role"])
@@ -23,7 +23,9 @@ def serving_miners(plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[s
     return [{"key": f"{host}/{role}", "host": host, "role": role} for host, role in sorted(found)]
 
 
-def idle_calls(first: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def plan_settings_idle_calls(
+    settings: Mapping[str, Any], first: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Calls for module lotus_rpc: the first ones, or those that follow from the answers to the first."""
     if first is None:
         return first_calls(settings["stack"], settings["sector_size"], settings["actor"])
@@ -35,7 +37,9 @@ def idle_journal_pattern(whose: str) -> str:
     return {"miner": MINER_PATTERN, "worker": WORKER_PATTERN}[whose]
 
 
-def idle_absent(first: Sequence[Mapping[str, Any]], host_plan: Mapping[str, Any], host: str) -> list[str]:
+def idle_answers_absent_workers(
+    first: Sequence[Mapping[str, Any]], host_plan: Mapping[str, Any], host: str
+) -> list[str]:
     """Names of a host's workers that no miner lists as one it reaches, out of the answers to the first calls."""
     listed = {
         entry["Info"]["Hostname"]
@@ -98,7 +102,7 @@ def _miners(
     return found
 
 
-def idle_report(
+def plan_idle_report(
     plan: Mapping[str, Any],
     hostvars: Mapping[str, Mapping[str, Any]],
     hosts: Sequence[str],
@@ -108,7 +112,7 @@ def idle_report(
 ) -> list[str]:
     """Lines for the operator: a verdict on each worker of `hosts`, the ones without work first.
 
-    `first`, `following` and `journals` are results of loops over `serving_miners`.
+    `first`, `following` and `journals` are results of loops over `plan_serving_miners`.
     """
     miners = _miners(_with_names(first, hostvars, hosts), following, journals)
     evidence = {host: _host(hostvars[host]) for host in hosts}

@@ -32,12 +32,7 @@ def run_of(numbers: str) -> list[int]:
     return [start, end - start + 1]
 
 
-def wanted_reservations(miner: Mapping[str, Any], role: str) -> dict[str, str]:
-    """Ranges that the plan keeps from the process `role` of a miner host: {name: "START-END"}."""
-    return dict(miner["instances"][role]["reserve"])
-
-
-def missing_reservations(
+def miner_missing_reservations(
     miner: Mapping[str, Any], role: str, present: Mapping[str, Runs], host: str
 ) -> list[dict[str, Any]]:
     """Reservations the miner lacks: [{name, range "START-END", run}]; `present` answers SectorNumReservations.
@@ -46,7 +41,7 @@ def missing_reservations(
     operator can free it.
     """
     missing = []
-    for name, numbers in sorted(wanted_reservations(miner, role).items()):
+    for name, numbers in sorted(miner["instances"][role]["reserve"].items()):
         run = run_of(numbers)
         if name not in present:
             missing.append({"name": name, "range": numbers, "run": run})
@@ -86,7 +81,7 @@ def duty_patterns(fork: bool = True) -> list[str]:
     return LOG_PATTERNS if fork else []
 
 
-def miner_processes(miners: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+def plan_miner_processes(miners: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     """Every miner process of the plan: [{key "HOST/ROLE", host, role}]."""
     return [
         {"key": f"{host}/{role}", "host": host, "role": role}
@@ -95,12 +90,12 @@ def miner_processes(miners: Mapping[str, Mapping[str, Any]]) -> list[dict[str, s
     ]
 
 
-def silent_miners(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Processes that did not answer SectorsList; `answers` are of a loop over `miner_processes`."""
+def sector_lists_silent_miners(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Processes that did not answer SectorsList; `answers` are of a loop over `plan_miner_processes`."""
     return [dict(answer["item"]) for answer in answers if not answer.get("reachable")]
 
 
-def silent_with_repo(
+def sector_lists_silent_owners(
     answers: Sequence[Mapping[str, Any]], repos: Sequence[Mapping[str, Any]], accounted: Sequence[str] = ()
 ) -> list[str]:
     """Names of silent processes that may have numbered sectors: their repo is there, or their host cannot be asked.
@@ -114,7 +109,7 @@ def silent_with_repo(
     ]
 
 
-def highest_sector(answers: Sequence[Mapping[str, Any]]) -> int:
+def sector_lists_highest_number(answers: Sequence[Mapping[str, Any]]) -> int:
     """Highest number in the answers to SectorsList, 0 where there is none."""
     return max((int(number) for answer in answers for number in answer.get("result") or []), default=0)
 
@@ -134,7 +129,7 @@ def counter_authorities(miners: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Processes HOST/ROLE that a plan has give out sector numbers; [] where the stack has none."""
     return [
         process["key"]
-        for process in miner_processes(miners)
+        for process in plan_miner_processes(miners)
         if counter_listen(miners[process["host"]]["instances"][process["role"]].get("flags") or [])
     ]
 
@@ -144,11 +139,11 @@ def counter_authority(miners: Mapping[str, Mapping[str, Any]]) -> str:
     return next(iter(counter_authorities(miners)), "")
 
 
-def second_authorities(answers: Sequence[Mapping[str, Any]], authority: str) -> list[str]:
+def counter_second_authorities(answers: Sequence[Mapping[str, Any]], authority: str) -> list[str]:
     """Processes that hold a sector counter and are not the plan's authority, each with the remedy.
 
-    `answers` are of module sector_authority in a loop over some of `miner_processes`, one role each; `authority` is ""
-    where the plan's miners count on their own.
+    `answers` are of module sector_authority in a loop over some of `plan_miner_processes`, one role each; `authority`
+    is "" where the plan's miners count on their own.
     """
     to = authority or "the miners themselves"
     remedy = (

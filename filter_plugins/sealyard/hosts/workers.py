@@ -67,7 +67,7 @@ def worker_miners(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [found[key] for key in sorted(found)]
 
 
-def api_infos(results: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+def slurped_api_infos(results: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
     """TOKEN:MULTIADDR by key from slurped files `api` and `token`; None where one of the two could not be read.
 
     Each result is of a loop whose items are pairs of {key: ...} and the file's name.
@@ -152,7 +152,7 @@ def quoted(name: str, value: str) -> str:
     return f'Environment="{name}={escaped}"'
 
 
-def mounts_below(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
+def path_mounts(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Mounts that hold one of the paths, as PATH=TRANSPORT, which is how nfs_transport.py takes them."""
     places = [f"{path['path']}/" for path in paths]
     return [
@@ -168,8 +168,8 @@ def _waits_for(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str,
     A share is wanted and not required. A worker whose required mount failed would stay down for ever; this one starts,
     is refused by the guard, and asks for the mount again at every restart.
     """
-    shares = [mount for mount in mounts if mounts_below(paths, [mount])]
-    local = [path["path"] for path in paths if not mounts_below([path], shares)]
+    shares = [mount for mount in mounts if path_mounts(paths, [mount])]
+    local = [path["path"] for path in paths if not path_mounts([path], shares)]
     lines = [f"RequiresMountsFor={' '.join(local)}"] if local else []
     if shares:
         units = " ".join(mount_unit(mount["path"]) for mount in shares)
@@ -190,7 +190,7 @@ def drop_in(
     lines.append(f"# Opens {', '.join(path['path'] for path in paths) or 'no path'}.")
     lines += _waits_for(paths, mounts)
     lines += ["[Service]", f"CPUAffinity={' '.join(worker['cpus'].split(','))}"]
-    carried = mounts_below(paths, mounts)
+    carried = path_mounts(paths, mounts)
     if carried:
         lines.append(f"ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py {' '.join(carried)}")
     node = worker.get("numa_node")
@@ -355,7 +355,7 @@ def _opens(worker: Mapping[str, Any], path: Mapping[str, Any]) -> bool:
     return worker["name"] in path["workers"]
 
 
-def expected_workers(host_plan: Mapping[str, Any], host_name: str) -> list[dict[str, Any]]:
+def host_plan_registrations(host_plan: Mapping[str, Any], host_name: str) -> list[dict[str, Any]]:
     """What a miner must list for this host: [{name "HOST/WORKER", tasks [AP, …], miner, limits (fork)}]."""
     return [
         {
@@ -398,7 +398,7 @@ def worker_problems(
     A worker that came back is listed twice for a while, so one good entry is enough.
     """
     problems = []
-    for worker in expected_workers(host_plan, host_name):
+    for worker in host_plan_registrations(host_plan, host_name):
         short = worker["name"].split("/", 1)[1]
         if short not in names:
             continue
@@ -466,7 +466,7 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     )
 
 
-def task_switches(
+def worker_task_switches(
     answers: Sequence[Mapping[str, Any]],
     host_plan: Mapping[str, Any],
     host_name: str,
@@ -487,7 +487,7 @@ def task_switches(
             if entry.get("Enabled"):
                 listed.setdefault(str(entry["Info"]["Hostname"]), set()).update(tasks_of(entry))
     switches = []
-    for worker in expected_workers(host_plan, host_name):
+    for worker in host_plan_registrations(host_plan, host_name):
         short = worker["name"].split("/", 1)[1]
         has = listed.get(worker["name"], set())
         for task in worker["tasks"]:
@@ -498,7 +498,7 @@ def task_switches(
     return switches
 
 
-def drain_files(
+def worker_drain_files(
     host_plan: Mapping[str, Any], state: str, user: str, group: str, generation: int = 2
 ) -> list[dict[str, Any]]:
     """myscheduler.json of each worker with IsPlanOffline as `state` wants it, as the option `files` of module file_set.
@@ -518,7 +518,7 @@ def drain_files(
     ]
 
 
-def running_jobs(
+def worker_jobs_running(
     jobs: Mapping[str, Any] | None, answers: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> list[str]:
     """Jobs in the answer to WorkerJobs that the named workers still have: "sector 5 PC1 on pc1-a/pc1-0".

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sealyard.hosts.miners import counter_authority, counter_listen, miner_processes
+from sealyard.hosts.miners import counter_authority, counter_listen, plan_miner_processes
 
 SEALING_ROLES = ("seal", "deal")
 GAP = 64
@@ -38,7 +38,7 @@ class Process:
 
 def _processes(seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, Any]) -> list[Process]:
     found = []
-    for each in miner_processes(miners):
+    for each in plan_miner_processes(miners):
         host, role = each["host"], each["role"]
         place = seen[host].get("counter") or {}
         lists = {answer["item"]: answer for answer in (seen[host].get("lists") or {}).get("results") or []}
@@ -58,7 +58,7 @@ def _processes(seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, Any])
     return found
 
 
-def counter_seen(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
+def hosts_counter_look(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What tasks/look.yml of role sector_counter found: {HOST: {counter, lists}}, {} where nothing was."""
     return {
         host: {
@@ -69,7 +69,7 @@ def counter_seen(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> dict[str,
     }
 
 
-def counter_move(
+def counter_look_move(
     seen: Mapping[str, Mapping[str, Any]],
     miners: Mapping[str, Any],
     chain: Mapping[str, Any],
@@ -78,8 +78,8 @@ def counter_move(
 ) -> dict[str, Any]:
     """What moves the authority to the process the plan names; what stands in the way is in `problems`.
 
-    `seen` is of `counter_seen`, `chain` the answer to StateMinerSectors, `lost`: hosts that cannot be reached are gone
-    for good, `above`: a number the operator says no sector is above. Returns {authority, from [HOST/ROLE], needed,
+    `seen` is of `hosts_counter_look`, `chain` the answer to StateMinerSectors, `lost`: hosts that cannot be reached are
+    gone for good, `above`: a number the operator says no sector is above. Returns {authority, from [HOST/ROLE], needed,
     highest, where, start, accounted [HOST/ROLE], stop {HOST: [ROLE]}, retire {HOST: [ROLE]}, unreachable [HOST],
     problems []}; the new authority counts on from `start`.
     """
@@ -217,7 +217,7 @@ def _not_enough(new: Mapping[str, Any], unreachable: Sequence[str], processes: S
     ]
 
 
-def counter_steps(move: Mapping[str, Any]) -> str:
+def counter_move_steps(move: Mapping[str, Any]) -> str:
     """What will be done, as the operator reads it."""
     if not move["needed"]:
         return f"{move['authority']} gives out the sector numbers already; what is unfinished is finished"
@@ -234,7 +234,7 @@ def counter_steps(move: Mapping[str, Any]) -> str:
     )
 
 
-def counter_proof(
+def counter_look_problems(
     seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, Any], start: int, lost: Sequence[str] = ()
 ) -> list[str]:
     """What is wrong after the move; [] when one process counts, above all, and no number was given out twice."""

@@ -12,7 +12,7 @@ from sealyard.diagnosis.miner import SECTOR_BYTES
 from sealyard.errors import SealyardError
 from sealyard.hosts.miners import members
 from sealyard.hosts.workers import TASK_TYPES
-from sealyard.operations.proving_deadline import deadline_calls, result_of
+from sealyard.operations.proving_deadline import actor_deadline_calls, result_of
 
 RETURNED = -2
 """RunWait of a task whose result waits in the miner's memory: 2 and more is assigned, 1 prepared, 0 running, -1 goes on
@@ -59,7 +59,7 @@ def state_calls() -> list[dict[str, Any]]:
     return [{"method": "SectorsList"}] + [{"method": "SectorsListInStates", "params": [[state]]} for state in AT_REST]
 
 
-def moving_calls(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def miner_answers_moving_calls(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Calls for the states of the sectors that the answers to `state_calls` leave out."""
     return [
         {"method": "SectorsStatus", "params": [number, False]}
@@ -69,7 +69,7 @@ def moving_calls(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sector_states(*answers: Sequence[Mapping[str, Any]] | None) -> dict[int, str]:
-    """{number: state} out of the answers to `state_calls` and `moving_calls`; "" where none of them tells it."""
+    """{number: state} out of the answers to `state_calls` and `miner_answers_moving_calls`; "" where none tells it."""
     states: dict[int, str] = {}
     for answer in [each for some in answers for each in some or []]:
         result = answer.get("result")
@@ -223,19 +223,19 @@ CARRIED = "handed-over"
 """Name of the reservation that keeps the one miner off numbers that others gave out."""
 
 
-def miner_calls() -> list[dict[str, Any]]:
-    """All that is asked of a miner process, for module lotus_rpc."""
+def miner_role_calls(_role: str) -> list[dict[str, Any]]:
+    """All that is asked of a miner process, whatever its role, for module lotus_rpc."""
     methods = ("WorkerJobs", "WorkerStats", "SectorNumAssignerMeta", "SectorNumReservations")
     return [*state_calls(), *({"method": method} for method in methods)]
 
 
-def chain_calls(actor: str) -> list[dict[str, Any]]:
+def actor_chain_calls(actor: str) -> list[dict[str, Any]]:
     """All that is asked of the chain, for module lotus_rpc."""
-    return [*deadline_calls(actor), {"method": "StateMinerAllocated", "params": [actor, None]}]
+    return [*actor_deadline_calls(actor), {"method": "StateMinerAllocated", "params": [actor, None]}]
 
 
 def live_sectors(answers: Sequence[Mapping[str, Any]] | None) -> set[int]:
-    """Live sectors of the actor out of the answers to `chain_calls`."""
+    """Live sectors of the actor out of the answers to `actor_chain_calls`."""
     return {
         number
         for answer in answers or []
@@ -245,7 +245,7 @@ def live_sectors(answers: Sequence[Mapping[str, Any]] | None) -> set[int]:
     }
 
 
-def handover_processes(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[dict[str, Any]]:
+def hosts_miner_processes(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[dict[str, Any]]:
     """Every miner process of the hosts, out of what role miner_handover has registered there.
 
     Each has {process, host, role}, what module miner_processes says of it, and where it answered (`answered`) its
@@ -282,8 +282,8 @@ def handover_processes(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequenc
     return found
 
 
-def processes_elsewhere(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Processes in the results of a loop of module miner_processes over hosts, as `strange_layout` takes them."""
+def host_results_processes(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Processes in the results of module miner_processes over hosts, as `processes_layout_problems` takes them."""
     return [
         {**process, "process": f"{each['item']}/{role}", "host": each["item"], "role": role}
         for each in results
@@ -291,7 +291,7 @@ def processes_elsewhere(results: Sequence[Mapping[str, Any]]) -> list[dict[str, 
     ]
 
 
-def silent_hosts(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
+def hosts_unseen_problems(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
     """Miner hosts that this run did not look at, one sentence each: a process may run there."""
     return [
         f"{host}: was not looked at: run without --limit, and make the host reachable"
@@ -300,7 +300,9 @@ def silent_hosts(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]
     ]
 
 
-def strange_layout(processes: Sequence[Mapping[str, Any]], miners: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def processes_layout_problems(
+    processes: Sequence[Mapping[str, Any]], miners: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """Why the plan's miners must not be started as things are: another layout runs, and a second process would prove.
 
     `miners` are the plan's. One sentence for each process, with the playbook that changes the layout.
@@ -328,7 +330,7 @@ def strange_layout(processes: Sequence[Mapping[str, Any]], miners: Mapping[str, 
     return found
 
 
-def handover_verdict(
+def processes_handover_problems(
     processes: Sequence[Mapping[str, Any]],
     chain: Sequence[Mapping[str, Any]] | None,
     stored: Mapping[str, str],
@@ -337,7 +339,7 @@ def handover_verdict(
 ) -> list[str]:
     """Why the actor cannot be handed to the process `kept` alone; [] when it can.
 
-    `chain` answers `chain_calls`; `accounted` are stopped processes that an earlier run has accounted for.
+    `chain` answers `actor_chain_calls`; `accounted` are stopped processes that an earlier run has accounted for.
     """
     problems = [
         f"{each['host']}: lotus-miner-{each['role']} has a repo and does not answer, so nobody knows its sectors: "
@@ -356,7 +358,7 @@ def handover_verdict(
     return problems + unaccounted_text(unaccounted_sectors(processes, live_sectors(chain), stored, kept))
 
 
-def carried_reservation(processes: Sequence[Mapping[str, Any]], kept: str, numbers: str) -> dict[str, Any]:
+def processes_carried_reservation(processes: Sequence[Mapping[str, Any]], kept: str, numbers: str) -> dict[str, Any]:
     """Reservation that keeps the process `kept` above every number that others gave out of its own range.
 
     `numbers` is that range of the plan, "START-END". {range, run, due}, `due` where the process has not yet made it;
@@ -382,7 +384,7 @@ def carried_reservation(processes: Sequence[Mapping[str, Any]], kept: str, numbe
     }
 
 
-def highest_of_all(processes: Sequence[Mapping[str, Any]], chain: Sequence[Mapping[str, Any]] | None) -> int:
+def processes_highest_number(processes: Sequence[Mapping[str, Any]], chain: Sequence[Mapping[str, Any]] | None) -> int:
     """`highest_number` over all processes, the fork's counter and the chain."""
     return highest_number(
         [each["states"] for each in processes],
@@ -391,7 +393,7 @@ def highest_of_all(processes: Sequence[Mapping[str, Any]], chain: Sequence[Mappi
     )
 
 
-def the_single_miner(processes: Sequence[Mapping[str, Any]]) -> str:
+def processes_single_miner(processes: Sequence[Mapping[str, Any]]) -> str:
     """The process that seals and has all other duties too, as its settings say; "" where there is none."""
     return next(
         (
@@ -403,17 +405,17 @@ def the_single_miner(processes: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def accounted_for(processes: Sequence[Mapping[str, Any]], before: Sequence[str]) -> list[str]:
+def processes_accounted(processes: Sequence[Mapping[str, Any]], before: Sequence[str]) -> list[str]:
     """Processes whose sectors are accounted for: those that answer now, and the stopped ones an earlier run knew."""
     return sorted({each["process"] for each in processes if each["answered"] or each["process"] in before})
 
 
-def answered_in_flight(answers: Sequence[Mapping[str, Any]], process: str) -> list[str]:
+def miner_answers_tasks_in_flight(answers: Sequence[Mapping[str, Any]], process: str) -> list[str]:
     """`tasks_in_flight` out of the answers to WorkerJobs and WorkerStats."""
     return tasks_in_flight(result_of(answers, "WorkerJobs"), result_of(answers, "WorkerStats"), process)
 
 
-def undeclared_sectors(
+def miner_answers_undeclared_sectors(
     answers: Sequence[Mapping[str, Any]],
     chain: Sequence[Mapping[str, Any]] | None,
     processes: Sequence[Mapping[str, Any]] = (),
@@ -421,7 +423,7 @@ def undeclared_sectors(
 ) -> list[int]:
     """Live sectors whose replica and cache the miner has in no store of its own, so that it cannot prove them.
 
-    `answers` are to StorageList and StorageLocal, `chain` to `chain_calls`. What the process `kept` has not yet
+    `answers` are to StorageList and StorageLocal, `chain` to `actor_chain_calls`. What the process `kept` has not yet
     finished lies with a worker.
     """
     own_states: Mapping[int, str] = next((each["states"] for each in processes if each["process"] == kept), {})
@@ -447,6 +449,6 @@ def _ends(runs: Sequence[int] | None, start: int, end: int) -> list[int]:
     return found
 
 
-def sector_bytes(size: str) -> int:
+def sector_size_bytes(size: str) -> int:
     """Bytes of a sector size such as 32GiB."""
     return SECTOR_BYTES[size]

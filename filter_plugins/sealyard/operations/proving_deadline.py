@@ -14,8 +14,8 @@ Answers = Sequence[Mapping[str, Any]]
 """What module lotus_rpc answers to several calls: each has `method`, `params`, `result` and `error`, "" without one."""
 
 
-def deadline_calls(actor: str) -> list[dict[str, Any]]:
-    """Calls to a daemon that tell in one go what `proofs_due` asks for."""
+def actor_deadline_calls(actor: str) -> list[dict[str, Any]]:
+    """Calls to a daemon that tell in one go what `chain_answers_proofs_due` asks for."""
     return [
         {"method": "StateMinerProvingDeadline", "params": [actor, None]},
         {"method": "StateMinerDeadlines", "params": [actor, None]},
@@ -23,11 +23,11 @@ def deadline_calls(actor: str) -> list[dict[str, Any]]:
     ]
 
 
-def proofs_due(answers: Answers | None, within_epochs: int = 0) -> list[str]:
+def chain_answers_proofs_due(answers: Answers | None, within_epochs: int = 0) -> list[str]:
     """Why the window miner cannot be stopped now, one sentence per deadline; [] when a stop costs no proof.
 
-    `answers` are to `deadline_calls`. Looked at are the open deadline and those that open within so many epochs. An
-    answer that is missing counts as a proof to wait for.
+    `answers` are to `actor_deadline_calls`. Looked at are the open deadline and those that open within so many epochs.
+    An answer that is missing counts as a proof to wait for.
     """
     deadline, deadlines = (result_of(answers, name) for name in ("StateMinerProvingDeadline", "StateMinerDeadlines"))
     if deadline is None or deadlines is None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sealyard.hosts.miners import members, miner_processes
+from sealyard.hosts.miners import members, plan_miner_processes
 from sealyard.operations.counter_move import GAP, SEALING_ROLES
 
 NEWEST_NETWORK = (
@@ -38,7 +38,7 @@ def newest_network(version: str) -> int | None:
     return max((network for first, network in NEWEST_NETWORK if first <= release), default=None)
 
 
-def network_problems(versions: Mapping[str, str], chain: int | None, newest: int = 0) -> list[str]:
+def versions_network_problems(versions: Mapping[str, str], chain: int | None, newest: int = 0) -> list[str]:
     """Why the binaries {HOST: version} cannot run a chain at network version `chain`; `newest`: what they know."""
     if chain is None:
         return ["the private daemon does not tell the network version of the chain: start it (playbooks/chain.yml)"]
@@ -58,7 +58,7 @@ def network_problems(versions: Mapping[str, str], chain: int | None, newest: int
     return problems
 
 
-def used_numbers(
+def counter_look_used_numbers(
     seen: Mapping[str, Mapping[str, Any]], allocated: Sequence[int] | None, noted: Sequence[int] = ()
 ) -> list[int]:
     """Numbers that may be in use, as runs (absent first).
@@ -88,10 +88,15 @@ def used_numbers(
     return runs
 
 
-def silent_sealers(seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, Any]) -> list[str]:
+def number_runs_have_number(runs: Sequence[int], number: int) -> bool:
+    """Whether a sector number is in a set of runs."""
+    return int(number) in members(runs)
+
+
+def counter_look_silent_sealers(seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, Any]) -> list[str]:
     """Sealing miners that have a repo and do not answer, so that their numbers are not known."""
     found = []
-    for process in miner_processes(miners):
+    for process in plan_miner_processes(miners):
         place = seen[process["host"]]
         repos = (place.get("counter") or {}).get("repos")
         answers = {a["item"]: a for a in (place.get("lists") or {}).get("results") or []}
@@ -101,7 +106,7 @@ def silent_sealers(seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, A
     return found
 
 
-def held_by(roles: Sequence[str], groups: Sequence[str]) -> list[dict[str, str]]:
+def miner_roles_holding_calls(roles: Sequence[str], groups: Sequence[str]) -> list[dict[str, str]]:
     """Calls that tell what a host holds: [{role (name of a repo), method}]."""
     calls = [{"role": "daemon-private", "method": "WalletList"}] if "daemon_private" in groups else []
     return calls + [
@@ -109,8 +114,8 @@ def held_by(roles: Sequence[str], groups: Sequence[str]) -> list[dict[str, str]]
     ]
 
 
-def holdings(hostvars: Mapping[str, Any], hosts: Iterable[str], name: str) -> dict[str, list[str]]:
-    """{"HOST REPO METHOD": sorted words} of the answers to `held_by`, registered under `name`."""
+def hosts_holdings(hostvars: Mapping[str, Any], hosts: Iterable[str], name: str) -> dict[str, list[str]]:
+    """{"HOST REPO METHOD": sorted words} of the answers to `miner_roles_holding_calls`, registered under `name`."""
     found: dict[str, list[str]] = {}
     for host in hosts:
         for answer in (hostvars[host].get(name) or {}).get("results") or []:
@@ -121,7 +126,7 @@ def holdings(hostvars: Mapping[str, Any], hosts: Iterable[str], name: str) -> di
     return found
 
 
-def lost_holdings(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> list[str]:
+def holdings_lost_problems(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> list[str]:
     """What was there before and is not now, one line each."""
     problems = []
     for place, words in sorted(before.items()):
@@ -131,7 +136,7 @@ def lost_holdings(before: Mapping[str, Sequence[str]], after: Mapping[str, Seque
     return problems
 
 
-def idle_workers(stats: Mapping[str, Any] | None, stack: str) -> list[str]:
+def worker_stats_idle_problems(stats: Mapping[str, Any] | None, stack: str) -> list[str]:
     """Why the scheduler would give its workers nothing, [] when there is one for it; `stats` answers WorkerStats."""
     entries = [entry for entry in (stats or {}).values() if not _is_miner(entry)]
     if not entries:
@@ -157,7 +162,7 @@ WAITS = ("", "Empty", "WaitDeals", "AddPiece", "Packing", "GetTicket")
 """States of a sector before its first PC1 can have ended."""
 
 
-def is_worked_on(answers: Sequence[Mapping[str, Any]] | None, number: int) -> bool:
+def sector_answers_show_work(answers: Sequence[Mapping[str, Any]] | None, number: int) -> bool:
     """Whether a worker has a task of the sector, or had one; `answers` are of WorkerJobs and SectorsStatus."""
     jobs, status = (answer.get("result") or {} for answer in (answers or [{}, {}]))
     at_work = [
@@ -169,7 +174,7 @@ def is_worked_on(answers: Sequence[Mapping[str, Any]] | None, number: int) -> bo
     return bool(at_work) or str(status.get("State") or "") not in (*WAITS, "PreCommit1")
 
 
-def switched_versions(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, str]:
+def hosts_lotus_versions(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, str]:
     """Version {HOST: ...} that role lotus_install has brought to each host; hosts that have none yet are left out."""
     found = {}
     for host in hosts:
