@@ -98,10 +98,11 @@ def test_init_never_ends_without_parameters(devnet: Devnet, genesis: Genesis, wi
         *genesis_init(genesis.presealed),
         env=miner.env | {"FIL_PROOFS_PARAMETER_CACHE": str(empty)},
     ) as process:
-        until("the starved init to push its message", lambda: daemon.rpc.call("MpoolPending", []), START_SEC)
+        pushed = until("the starved init to push its message", lambda: daemon.rpc.call("MpoolPending", []), START_SEC)
         # With parameters the first block came this fast; twice that is long enough to see that none comes.
         seen_sec = max(5.0, 2 * devnet.facts["first block sec"])
         holds(
             "init without parameters neither ends nor mines", lambda: process.alive() and daemon.height() == 0, seen_sec
         )
+        assert daemon.rpc.call("MpoolPending", []) == pushed
     daemon.stop()

@@ -106,6 +106,8 @@ def test_fetched_files_are_deleted_at_their_origin(devnet: Devnet, miners: Miner
 
 def test_batch_of_one_goes_out_at_once(miners: Miners, line: Line) -> None:
     miners.seal.wait_state(line.sector, ["WaitSeed", "Committing"], MESSAGE_SEC)
+    assert not miners.seal.rpc.call("SectorPreCommitPending")
+    assert miners.seal.rpc.call("SectorsStatus", line.sector, False)["PreCommitMsg"]
 
 
 def test_sector_waits_for_a_c2_worker(miners: Miners, line: Line) -> None:
@@ -170,8 +172,10 @@ def test_workers_and_their_tasks_survive_a_miner_restart(miners: Miners, line: L
 
 
 @pytest.mark.slow
-def test_sector_reaches_proving(miners: Miners, line: Line) -> None:
+def test_sector_reaches_proving(chain: Daemon, miners: Miners, line: Line) -> None:
     miners.seal.wait_state(line.sector, ["Proving"], C2_SEC + MESSAGE_SEC)
+    on_chain = chain.rpc.call("StateMinerSectors", ACTOR, None, None)
+    assert line.sector in {sector["SectorNumber"] for sector in on_chain}
 
 
 @pytest.mark.slow

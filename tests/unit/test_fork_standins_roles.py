@@ -107,7 +107,7 @@ def test_without_winning_post_the_process_never_ends(fork: ForkNet) -> None:
     miner.process.terminate()
     miner.says("rpc server shut down successfully")
     miner.process.terminate()  # a second signal is not read
-    with pytest.raises(subprocess.TimeoutExpired):
+    with pytest.raises(subprocess.TimeoutExpired, match="timed out after 1 seconds"):
         miner.process.wait(1)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", miner.port), timeout=5)
@@ -273,9 +273,11 @@ def test_the_local_counter_stands_still_meanwhile(fork: ForkNet) -> None:
 def test_two_counter_servers_and_one_that_goes_back(fork: ForkNet) -> None:
     sectorid(fork, "a").write_text("100")
     sectorid(fork, "b").write_text("50")
-    fork.serving(fork.miner("a", "--winning-post=false", "--sctype=alloce", f"--sclisten={address()}"))
-    fork.serving(fork.miner("b", "--winning-post=false", "--sctype=alloce", f"--sclisten={address()}"))
-    eventually(lambda: {"two-counter-processes", "counter-backwards"} <= set(fork.rules()), "both are seen")
+    fork.sealer("a", "--sctype=alloce", f"--sclisten={address()}")
+    fork.sealer("b", "--sctype=alloce", f"--sclisten={address()}")
+    both = {"two-counter-processes", "counter-backwards"}
+    eventually(lambda: both <= set(fork.rules()), "both are seen")
+    assert set(fork.rules()) == both
 
 
 def test_a_counter_restored_from_an_old_backup(fork: ForkNet) -> None:

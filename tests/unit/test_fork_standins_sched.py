@@ -1,6 +1,7 @@
 """myScheduler on real processes: live limits, rounds that do not come, and who counts as an official worker."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,20 @@ def test_a_lost_worker_starts_rounds(fork: ForkNet) -> None:
     miner.says("trySchedMine SCHED 0 queued; 2 workers")
     pledge(miner)
     miner.says("trySchedMine skipping disabled worker")
+    assert queued(miner) == ["seal/v0/addpiece"]
+    assert "successfully scheduled" not in miner.text()
 
 
 def test_every_round_waits_for_allow_delay(fork: ForkNet) -> None:
     miner = fork.sealer("m", delay_sec=1)
-    miner.says("trySchedMine SCHED delay 1 seconds")
+    pledge(miner)
+    miner.says("trySchedMine SCHED 1 queued")
+    lines = [line for line in miner.text().splitlines() if "trySchedMine SCHED" in line]
+    looks = [number for number, line in enumerate(lines) if " queued; " in line]
+    for number in looks:
+        assert "SCHED delay 1 seconds" in lines[number - 1]
+        first, then = (datetime.fromisoformat(lines[at].split()[0]) for at in (number - 1, number))
+        assert (then - first).total_seconds() >= 0.99
 
 
 def test_without_my_scheduler_nothing_is_scheduled(fork: ForkNet) -> None:
@@ -216,6 +226,8 @@ def test_the_disk_quota_holds_add_piece_back(fork: ForkNet) -> None:
     reaches(miner, 2, "PreCommit1")
     pledge(miner)
     miner.says("not enough DiskHold quota, 1 in use, need 1 more")
+    assert state(miner, 3) == "Packing"
+    assert queued(miner).count("seal/v0/addpiece") == 1
 
 
 def test_a_full_path_is_named(fork: ForkNet) -> None:
@@ -228,7 +240,9 @@ def test_a_full_path_is_named(fork: ForkNet) -> None:
     eventually(lambda: "w" in stats(miner), "the worker is back")
     nudge(fork, miner)
     pledge(miner)
-    miner.says("out of space (available: ")
+    miner.says(f"not allocating on {json.loads(meta.read_text())['ID']}, out of space (available: 0, need: ")
+    # Add piece is still placed when the path has not reported yet.
+    assert queued(miner) in (["seal/v0/addpiece"], ["seal/v0/precommit/1"])
 
 
 def test_an_offline_worker_ends_what_it_runs_and_keeps_what_waits(fork: ForkNet) -> None:

@@ -24,6 +24,8 @@ from sealyard.planner.planner import plan
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden"
 INVENTORIES = sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml"))
+IN_FULL = ("distributed", "lab")
+"""Whose plan is kept as JSON too, one per stack; of the others the table tells what an operator would look at."""
 SOURCES = ("grouped", "fifteen-workers", "remote-worker", "rdma", "distributed")
 
 
@@ -71,7 +73,7 @@ def text_of(plan_: dict[str, Any]) -> str:
     return out + "\n"
 
 
-def compare(path: Path, text: str) -> None:
+def assert_as_looked_at(path: Path, text: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert path.is_file(), f"no {path.name}: UPDATE_GOLDEN=1 .venv/bin/pytest {Path(__file__).name}"
@@ -81,8 +83,9 @@ def compare(path: Path, text: str) -> None:
 @pytest.mark.parametrize("name", INVENTORIES)
 def test_the_plan_is_the_one_that_was_looked_at(name: str) -> None:
     plan_ = plan(document(name))
-    compare(GOLDEN / f"{name}.json", text_of(plan_))
-    compare(GOLDEN / f"{name}.txt", explain(plan_))
+    assert_as_looked_at(GOLDEN / f"{name}.txt", explain(plan_))
+    if name in IN_FULL:
+        assert_as_looked_at(GOLDEN / f"{name}.json", text_of(plan_))
 
 
 @pytest.mark.parametrize("name", INVENTORIES)
@@ -110,4 +113,5 @@ def test_no_worker_host_of_a_source_stands_idle(name: str) -> None:
 
 
 def test_no_golden_file_without_an_inventory() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == set(INVENTORIES)
+    expected = {f"{name}.txt" for name in INVENTORIES} | {f"{name}.json" for name in IN_FULL}
+    assert {path.name for path in GOLDEN.iterdir()} == expected

@@ -59,7 +59,7 @@ class Checker(HTMLParser):
         self.text += data + "\n"
 
 
-def check(page: str) -> Checker:
+def assert_page(page: str) -> Checker:
     checker = Checker()
     checker.feed(page)
     checker.close()
@@ -88,7 +88,7 @@ def small() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_page_says_what_the_plan_says() -> None:
     plan_, hardware = small()
-    found = check(render(plan_, hardware))
+    found = assert_page(render(plan_, hardware))
     capacity = plan_["capacity"]
     assert words.rate_text(capacity["sectors_per_day"]) in found.text
     assert f"{capacity['bottleneck']} binds the cluster" in found.text
@@ -101,7 +101,7 @@ def test_page_says_what_the_plan_says() -> None:
 
 def test_the_forks_numbers_come_from_its_counter() -> None:
     plan_, hardware = small()
-    assert "sector numbers 0-" in check(render(plan_, hardware)).text
+    assert "sector numbers 0-" in assert_page(render(plan_, hardware)).text
     host = next(iter(plan_["miners"]))
     plan_["miners"] |= {
         "seal": plan_["miners"][host]
@@ -113,7 +113,7 @@ def test_the_forks_numbers_come_from_its_counter() -> None:
     }
     for name in ("seal", "win"):
         plan_["hosts"].setdefault(name, plan_["hosts"][host])
-    text = check(render(plan_, hardware)).text
+    text = assert_page(render(plan_, hardware)).text
     assert "gives out the sector numbers at 10.0.0.2:1357" in text and "sector numbers from 10.0.0.2:1357" in text
     assert "sector numbers 0-" not in text
 
@@ -127,7 +127,7 @@ def test_every_core_is_drawn_once_with_its_worker() -> None:
         if not slice_["workers"]:
             continue
         page = render(plan_, hardware)
-        check(page)
+        assert_page(page)
         drawn = re.findall(r"<title>([^<]*) · CPU ([\d,]+)</title>", page)
         cpus = [int(c) for _, text in drawn for c in text.split(",")]
         assert sorted(cpus) == [c["cpu"] for c in normalise(host["hardware"])["cpus"] if c["online"]], name
@@ -142,7 +142,7 @@ def test_alike_hosts_share_a_drawing() -> None:
     hosts: dict[str, dict[str, Any]] = {f"p{i}": {"roles": ["pc1_worker"], "hardware": dict(PC1)} for i in range(150)}
     hosts |= {f"q{i}": {"roles": ["pc2_worker", "c2_worker"], "hardware": dict(PC2)} for i in range(60)}
     page = render(*fleet(hosts))
-    found = check(page)
+    found = assert_page(page)
     assert page.count("<figure>") == 2
     assert "p0 … p149" in found.text and "× 150" in found.text
     assert len(page) < 120_000
@@ -154,7 +154,7 @@ def test_notices_come_first_and_name_the_remedy() -> None:
     plan_["moves"] = [{"host": "pc1-2", "from": "g1", "to": "g2", "what": "group", "may_hold_sectors": True}]
     plan_["warnings"] = ["pc1-1: scratch is not known", "pc1-2: scratch is not known", "C2 binds"]
     page = render(plan_, hardware)
-    found = check(page)
+    found = assert_page(page)
     assert page.index("nothing of this plan may be applied") < page.index("What each stage can do")
     assert "write <this>" in found.text and "<b>" in found.text
     assert "pc1-1, pc1-2: scratch is not known" in found.text
@@ -165,13 +165,14 @@ def test_names_are_escaped_everywhere() -> None:
     evil = '"><script>alert(1)</script>&'
     hardware = dict(PC2, gpus=[{"name": f"RTX {evil}", "memory": "24GiB"}])
     plan_, hw = fleet({evil: {"roles": ["pc1_worker", "pc2_worker"], "hardware": hardware, "rack": evil}}, actor=evil)
-    check(render(plan_, hw))
+    page = render(plan_, hw)
+    assert evil in assert_page(page).text and evil not in page
 
 
 @pytest.mark.parametrize("document", [{}, {"hosts": {}}, {"hosts": {"a": {"roles": ["pc1_worker"], "hardware": {}}}}])
 def test_a_plan_with_nothing_to_show_is_still_a_page(document: dict[str, Any]) -> None:
-    check(render(plan(document), {}))
-    check(render({"errors": [], "hosts": {}}, {}))
+    assert assert_page(render(plan(document), {})).text.strip()
+    assert assert_page(render({"errors": [], "hosts": {}}, {})).text.strip()
 
 
 def test_unknown_hardware_is_listed_without_a_drawing() -> None:

@@ -31,9 +31,12 @@ def test_a_range_and_its_run_are_the_same_numbers(start: int, more: int) -> None
     assert members(run_of(f"{start}-{start + more}")) == set(range(start, start + more + 1))
 
 
-@pytest.mark.parametrize("text", ["5-4", "-3-4", "a-b", ""])
-def test_what_is_no_range_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("5-4", "'5-4' is no range"), ("-3-4", "invalid literal"), ("a-b", "invalid literal"), ("", "invalid literal")],
+)
+def test_what_is_no_range_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         run_of(text)
 
 

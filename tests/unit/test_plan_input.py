@@ -43,7 +43,7 @@ def machine(**changes: Any) -> dict[str, Any]:
     return {**topology, **changes}
 
 
-def check(planned: dict[str, Any]) -> None:
+def assert_well_formed(planned: dict[str, Any]) -> None:
     VALIDATOR.validate(planned)
     json.dumps(planned)
     assert explain(planned)
@@ -54,7 +54,7 @@ def check(planned: dict[str, Any]) -> None:
 
 def test_a_good_document_has_no_errors() -> None:
     planned = plan(document())
-    check(planned)
+    assert_well_formed(planned)
     assert planned["errors"] == []
 
 
@@ -77,7 +77,7 @@ BAD_HARDWARE = [
 @pytest.mark.parametrize(("what", "hardware"), BAD_HARDWARE, ids=[what for what, _ in BAD_HARDWARE])
 def test_bad_facts_are_one_clear_error(what: str, hardware: Any) -> None:
     planned = plan(document(hardware=hardware))
-    check(planned)
+    assert_well_formed(planned)
     told = [error for error in planned["errors"] if error["path"].startswith("hosts.h")]
     assert len(told) == 1, told
 
@@ -88,7 +88,7 @@ def test_errors_come_all_at_once() -> None:
     bad["hosts"]["g"] = {"roles": "pc2_worker"}
     bad["groups"] = {"a": {"miner": "sael"}}
     planned = plan(bad)
-    check(planned)
+    assert_well_formed(planned)
     paths = {error["path"] for error in planned["errors"]}
     assert {
         "settings.stack",
@@ -124,7 +124,7 @@ def test_what_an_inventory_can_break_is_told_with_a_remedy(change: Any, path: st
     broken = document()
     change(broken)
     planned = plan(broken)
-    check(planned)
+    assert_well_formed(planned)
     assert path in {error["path"] for error in planned["errors"]}
 
 
@@ -161,7 +161,7 @@ def test_no_input_makes_a_traceback(
     broken["groups"] = groups
     if key is not None and key != "current":
         broken[key] = value
-    check(plan(broken))
+    assert_well_formed(plan(broken))
 
 
 def test_the_plan_of_every_topology_keeps_the_schema() -> None:
@@ -169,7 +169,7 @@ def test_the_plan_of_every_topology_keeps_the_schema() -> None:
         hardware = json.loads(path.read_text("utf-8"))
         for size in ("2KiB", "32GiB"):
             planned = plan({**document(hardware=hardware), "settings": {"sector_size": size}})
-            check(planned)
+            assert_well_formed(planned)
 
 
 def test_a_fast_fleet_shares_hardware_by_name() -> None:

@@ -16,7 +16,10 @@ from typing import Any, ClassVar
 
 import pytest
 from sealyard.errors import SealyardError
+from sealyard.planner.planner import plan as plan_of
 from sealyard.planner.pledging import pledge_rule
+
+from tests.unit.test_golden import document
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,18 +36,19 @@ def load_script() -> ModuleType:
 pledge = load_script()
 
 
-def golden(name: str) -> dict[str, Any]:
-    return dict(json.loads((ROOT / f"tests/golden/{name}.json").read_text(encoding="utf-8")))
+def planned(name: str) -> dict[str, Any]:
+    """The plan of an example inventory."""
+    return plan_of(document(name))
 
 
 def test_smooth_follows_the_plan() -> None:
-    rule = pledge_rule(golden("grouped"), "seal", "seal", "smooth", 0, 0)
+    rule = pledge_rule(planned("grouped"), "seal", "seal", "smooth", 0, 0)
     assert (rule["sectors"], rule["interval_sec"]) == (1, 193)  # 86400 / 448, rounded up
     assert not rule["held_to_the_end"] and rule["counter"] == ""
 
 
 def test_batch_fills_the_slots_no_faster() -> None:
-    plan = golden("grouped")
+    plan = planned("grouped")
     slots = sum(
         worker["concurrency"]["PC1"]
         for host in plan["hosts"].values()
@@ -58,11 +62,11 @@ def test_batch_fills_the_slots_no_faster() -> None:
 
 
 def test_workers_that_do_everything_hold_sectors_to_the_end() -> None:
-    assert pledge_rule(golden("fifteen-workers"), "seal", "seal", "smooth", 0, 0)["held_to_the_end"]
+    assert pledge_rule(planned("fifteen-workers"), "seal", "seal", "smooth", 0, 0)["held_to_the_end"]
 
 
 def test_the_counter_is_that_of_the_miners_flags() -> None:
-    plan = golden("grouped")
+    plan = planned("grouped")
     plan["miners"]["seal"]["instances"]["seal"]["flags"] = ["--sctype=get", "--sclisten=10.0.0.2:1357"]
     assert pledge_rule(plan, "seal", "seal", "smooth", 0, 0)["counter"] == "10.0.0.2:1357"
 
@@ -78,12 +82,12 @@ def test_the_counter_is_that_of_the_miners_flags() -> None:
 )
 def test_a_pace_above_the_plans_is_refused(mode: str, sectors: int, interval: int, says: str) -> None:
     with pytest.raises(SealyardError, match=says):
-        pledge_rule(golden("grouped"), "seal", "seal", mode, sectors, interval)
+        pledge_rule(planned("grouped"), "seal", "seal", mode, sectors, interval)
 
 
 def test_a_miner_without_pc1_is_refused() -> None:
     with pytest.raises(SealyardError, match="which has no PC1 worker"):
-        pledge_rule(golden("lab"), "deal", "deal", "smooth", 0, 0)
+        pledge_rule(planned("lab"), "deal", "deal", "smooth", 0, 0)
 
 
 @pytest.mark.parametrize(

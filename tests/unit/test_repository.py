@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -150,7 +151,8 @@ def test_playbooks_parse() -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=by_name)
 def test_template_parses(path: Path) -> None:
-    Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]).parse(path.read_text(encoding="utf-8"))
+    environment = Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
+    assert environment.parse(path.read_text(encoding="utf-8")).body
 
 
 @pytest.mark.parametrize("path", UNITS, ids=by_name)
@@ -221,6 +223,84 @@ def test_a_contract_that_is_cited_says_so() -> None:
         )
     ]
     assert unfounded == []
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield every function and method of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def proves_something(function: ast.AST) -> bool:
+    """Whether a test asserts, expects an error by its text, or hands over to a helper that is named assert_…."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name.rpartition(".")[2].startswith("assert_"):
+                return True
+            if name == "pytest.raises" and any(keyword.arg == "match" for keyword in node.keywords):
+                return True
+    return False
+
+
+def test_every_test_proves_something() -> None:
+    """That a helper which waits or raises came back is no proof that a reader sees, and often none at all."""
+    tests = [
+        (f"{by_name(path)}: {function.name}", function)
+        for path, text in texts(".py")
+        if path.name.startswith("test_") and path.relative_to(ROOT).parts[0] in ("tests", "molecule")
+        for function in functions(ast.parse(text))
+        if function.name.startswith("test_")
+    ]
+    assert len(tests) > 500
+    assert [name for name, function in tests if not proves_something(function)] == []
+
+
+MODULE_LINES, FUNCTION_LINES = 450, 60
+PRODUCTION = re.compile(r"(filter_plugins|library|module_utils|lab|roles/\w+/files)/.*\.py")
+# May only shrink: split the module or the function, and take its line out.
+STILL_TOO_LONG: set[str] = {
+    "filter_plugins/sealyard/diagnosis/network_check.py:check_records",
+    "filter_plugins/sealyard/hardware/declared.py",
+    "filter_plugins/sealyard/hardware/declared.py:numa",
+    "filter_plugins/sealyard/hosts/workers.py",
+    "filter_plugins/sealyard/operations/counter_move.py:counter_move",
+    "filter_plugins/sealyard/operations/handover.py",
+    "filter_plugins/sealyard/pages/machine_drawing.py:draw_machine",
+    "filter_plugins/sealyard/plan/explain.py:explain",
+    "filter_plugins/sealyard/planner/binding.py",
+    "filter_plugins/sealyard/planner/binding.py:_bundles",
+    "filter_plugins/sealyard/planner/capacity.py:balance",
+    "filter_plugins/sealyard/planner/document.py",
+    "filter_plugins/sealyard/planner/document.py:_host",
+    "filter_plugins/sealyard/planner/planner.py",
+    "filter_plugins/sealyard/planner/planner.py:plan",
+    "filter_plugins/sealyard/planner/splits.py",
+    "filter_plugins/sealyard/simulate/simulate.py",
+    "library/rdma_interface.py",
+    "library/sealing_hardware.py",
+    "library/sealing_hardware.py:read_disks",
+}
+
+
+def too_long() -> Iterator[str]:
+    """Yield each production module, and each function as module:name, that is above its bound."""
+    for path, text in texts(".py"):
+        if PRODUCTION.fullmatch(by_name(path)):
+            if len(text.splitlines()) > MODULE_LINES:
+                yield by_name(path)
+            for function in functions(ast.parse(text)):
+                if (function.end_lineno or 0) - function.lineno >= FUNCTION_LINES:
+                    yield f"{by_name(path)}:{function.name}"
+
+
+def test_modules_and_functions_fit_in_a_readers_head() -> None:
+    found = set(too_long())
+    assert sorted(found - STILL_TOO_LONG) == [], f"above {MODULE_LINES} lines, or a function above {FUNCTION_LINES}"
+    assert sorted(STILL_TOO_LONG - found) == [], "no longer too long: take it out of STILL_TOO_LONG"
 
 
 def test_no_lint_rule_is_switched_off_in_place() -> None:
