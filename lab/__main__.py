@@ -6,34 +6,19 @@ import os
 import sys
 
 from lab import binaries, containers, image, interrupt, play, report, sealing
-from lab.settings import Lab, load
+from lab.settings import ROOT, Lab, load
 from lab.shell import LabError
 
 SECTORS = 4
 LOOK_ONLY = ("--check", "-C", "--syntax-check", "--list-tasks", "--list-hosts", "--list-tags", "--help", "--version")
 IN_PART = ("--limit", "-l", "--tags", "-t", "--skip-tags", "--start-at-task")
 
-USAGE = """\
-bin/lab up [--stack STACK] [--lotus DIR --params DIR] [ARG ...]
-                    start the lab, run site.yml, seal 4 sectors; ARGs go to ansible-playbook. STACK is lotus, or
-                    lotus_distributed for the fork with myScheduler, whose inventory is then .lab/inventory
-bin/lab hosts       make and start the hosts only
-bin/lab seal        seal what is missing to 4 sectors, and print who did what
-bin/lab interrupt   run site.yml and kill it, at ten places one after the other
-bin/lab status      the hosts, and what the seal miner is doing
-bin/lab ssh HOST    log in to a host
-bin/lab down        take the lab away
-"""
-
 
 def main(arguments: list[str]) -> int:
     """Run one verb; the exit status of the command."""
-    verb, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
-    if verb in ("help", "-h", "--help"):
-        print(USAGE, end="")
-        return 0
+    verb, rest = arguments[0] if arguments else "", arguments[1:]
     if verb not in ("up", "hosts", "seal", "interrupt", "status", "ssh", "down"):
-        raise LabError(f"unknown verb {verb!r}\n{USAGE}")
+        raise LabError(f"unknown verb {verb!r}\n" + (ROOT / "bin/lab.txt").read_text(encoding="utf-8"))
     lacks = containers.missing()
     if lacks:
         raise LabError("this machine cannot run the lab's containers. Missing:\n- " + "\n- ".join(lacks))

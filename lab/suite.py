@@ -15,13 +15,6 @@ from pathlib import Path
 from lab import containers, vm
 from lab.settings import ROOT
 
-USAGE = """\
-bin/test            lint, unit tests, conformance of the stand-ins, molecule scenario `default`
-bin/test --fast     the part that needs no containers: all but molecule
-bin/test --rdma     molecule scenario `rdma`: NFS over RDMA between three virtual machines
-bin/test NAME ...   only these: lint, unit, conformance, or a scenario of molecule/
-                    conformance takes --lotus DIR --params DIR, to be run against real Lotus
-"""
 LINTS = (
     ("ruff", ("ruff", "check", ".")),
     ("mypy", ("mypy", "--cache-dir=.lab/mypy")),
@@ -59,9 +52,6 @@ def main(arguments: list[str]) -> int:
     names, options = [], []
     words = iter(arguments)
     for word in words:
-        if word in ("-h", "--help"):
-            print(USAGE, end="")
-            return 0
         if word in ("--lotus", "--params"):
             options += [word, str(Path(next(words, "")).resolve())]
         elif word == "--fast":
@@ -71,8 +61,9 @@ def main(arguments: list[str]) -> int:
         elif word in (*fast, *scenarios):
             names.append(word)
         else:
+            usage = (ROOT / "bin/test.txt").read_text(encoding="utf-8")
             print(
-                f"bin/test: unknown part {word!r}; there are {', '.join([*fast, *scenarios])}\n{USAGE}", file=sys.stderr
+                f"bin/test: unknown part {word!r}; there are {', '.join([*fast, *scenarios])}\n{usage}", file=sys.stderr
             )
             return 2
     names = names or [*fast, "default"]
