@@ -17,13 +17,19 @@ options:
   data_dir:
     description: Directory of the repos C(miner-ROLE).
     type: path
-    default: /var/lib/lotus
+    required: true
+  counter_state_dir:
+    description: Where role sector_counter remembers the highest number of the fork's counter.
+    type: path
+    required: true
 author: [Sealyard]
 """
 
 EXAMPLES = r"""
 - name: Look which miner processes there are
   miner_processes:
+    data_dir: "{{ sealing_data_dir }}"
+    counter_state_dir: "{{ sealing_counter_state_dir }}"
 """
 
 RETURN = r"""
@@ -39,8 +45,6 @@ processes:
 
 ROLES = ("winning", "window", "seal", "deal")
 UNIT_DIR = "/etc/systemd/system"
-MARK = Path("/var/lib/sealyard/sector-counter/highest")
-"""Where role sector_counter remembers the highest number of the fork's counter."""
 SETTINGS = {"window": "DisableWindowPoSt", "winning": "DisableWinningPoSt"}
 FLAGS = {"window": "--window-post", "winning": "--winning-post"}
 
@@ -77,7 +81,7 @@ def number_in(path: Path) -> int:
 
 
 def processes(
-    data_dir: str, shown: dict[str, dict[str, str]], unit_dir: str = UNIT_DIR, mark: Path = MARK
+    data_dir: str, shown: dict[str, dict[str, str]], unit_dir: str, mark: Path
 ) -> dict[str, dict[str, object]]:
     """The processes of this host by role."""
     found: dict[str, dict[str, object]] = {}
@@ -105,8 +109,9 @@ def processes(
 
 def main() -> None:
     """Module entry."""
+    directory = {"type": "path", "required": True}
     module = AnsibleModule(
-        argument_spec={"data_dir": {"type": "path", "default": "/var/lib/lotus"}}, supports_check_mode=True
+        argument_spec={"data_dir": directory, "counter_state_dir": directory}, supports_check_mode=True
     )
     names = [f"lotus-miner-{role}.service" for role in ROLES]
     command = ["systemctl", "show", "--property", "Id,LoadState,ActiveState,UnitFileState,MainPID", *names]
@@ -114,7 +119,8 @@ def main() -> None:
     if done.returncode:
         module.fail_json(msg=f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     try:
-        found = processes(module.params["data_dir"], states(done.stdout))
+        mark = Path(module.params["counter_state_dir"], "highest")
+        found = processes(module.params["data_dir"], states(done.stdout), UNIT_DIR, mark)
     except OSError as error:
         module.fail_json(msg=f"{error}. It must be readable to see what the process does")
     module.exit_json(changed=False, processes=found)

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import yaml
 from jinja2 import Environment
-from sealyard.inventory.variables import PLAN_FACTS, cluster_options, findings
+from sealyard.inventory.variables import PLAN_FACTS, findings
 from standin import contract
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.parent for path in ROOT.glob("roles/*/tasks"))
+CLUSTER = ROOT / "roles/sealing"
+"""The variables of the whole cluster, their defaults and what follows from them."""
 PLAYBOOKS = [ROOT / "site.yml", *sorted((ROOT / "playbooks").glob("*.yml"))]
 TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
 UNITS = [path for path in TEMPLATES if re.search(r"\.(service|timer|socket|conf)\.j2$", path.name)]
@@ -114,18 +116,59 @@ class TestRole:
         assert not [name for name in own if not name.lstrip("_").startswith(f"{role.name}_")]
 
 
-def test_a_cluster_variable_has_one_default_everywhere() -> None:
-    """`sealing_user | default('filecoin')` must not be `default('lotus')` in another role."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for path, text in texts(".yml", ".j2"):
-        for name, default in re.findall(r"\b(sealing_\w+)\s*\|\s*default\(\s*([^(){}]*?)\s*(?:,\s*true\s*)?\)", text):
-            found.setdefault(name, {}).setdefault(default.replace('"', "'"), []).append(by_name(path))
-    assert not {name: values for name, values in found.items() if len(values) > 1}
+def cluster() -> dict[str, dict[str, Any]]:
+    """The options of the cluster's variables."""
+    specs = load(CLUSTER / "meta/argument_specs.yml")["argument_specs"]
+    # An entry point `main` would give every role of every play a task that validates what preflight has judged.
+    assert list(specs) == ["cluster"]
+    return dict(specs["cluster"]["options"])
+
+
+def test_a_cluster_variable_is_declared_with_its_default() -> None:
+    told = {name: option["default"] for name, option in cluster().items() if "default" in option}
+    assert told == defaults(CLUSTER)
+    assert not [name for name, option in cluster().items() if not option.get("description")]
+    assert not set(cluster()) & set(load(CLUSTER / "vars/main.yml"))
+    wrong = [
+        name
+        for name, value in defaults(CLUSTER).items()
+        if not (isinstance(value, str) and "{{" in value) and list(findings(name, value, cluster()[name]))
+    ]
+    assert not wrong
+
+
+def test_the_role_of_the_defaults_has_no_task_and_every_role_depends_on_it() -> None:
+    assert not (CLUSTER / "tasks").exists() and not (CLUSTER / "handlers").exists()
+    without = [
+        role.name for role in ROLES if {"role": CLUSTER.name} not in load(role / "meta/main.yml")["dependencies"]
+    ]
+    assert not without
+
+
+def test_a_default_of_the_cluster_is_spelt_once() -> None:
+    """A playbook that spells /etc/sealyard leaves an operator's own sealing_config_dir behind."""
+    paths = {
+        value for value in {**defaults(CLUSTER), **load(CLUSTER / "vars/main.yml")}.values() if str(value)[:1] == "/"
+    }
+    paths -= {defaults(CLUSTER)["sealing_scratch_path"]}
+    found = [
+        f"{by_name(path)}:{number}: {line.strip()}"
+        for path, text in texts(".yml", ".j2")
+        if by_name(path).startswith(("roles/", "playbooks/")) and CLUSTER not in path.parents
+        for number, line in enumerate(text.splitlines(), start=1)
+        if any(re.search(rf"{path}(?![\w.-])", line) for path in paths - LEFT)
+        or any(re.search(rf"\b{name}\s*\|\s*default\b", line) for name in defaults(CLUSTER))
+    ]
+    assert not found
+
+
+LEFT = {"/usr/local/lib/sealyard"}
+"""Spelt in the roles still: nobody sets it."""
 
 
 def test_cluster_variables_are_documented() -> None:
     """Every sealing_ word in a play, a role or an inventory is a documented variable, a role, a filter or a module."""
-    known = {*cluster_options(), *(role.name for role in ROLES)}
+    known = {*cluster(), *load(CLUSTER / "vars/main.yml"), *(role.name for role in ROLES)}
     known |= {name for role in ROLES for name in (*options(role), *(load(role / "vars/main.yml") or {}))}
     known |= {path.stem for path in ROOT.glob("library/*.py")} | {
         path.stem for path in ROOT.glob("filter_plugins/*.py")
