@@ -43,11 +43,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install(folder: Path, sha256: str, url: str, *more: str) -> tuple[int, str, int]:
     """Exit status, output and count of changes of one run."""
     variables = {
-        "lotus_install_root": str(folder / "lotus"),
+        "sealing_install_root": str(folder / "lotus"),
         "lotus_install_cache_dir": str(folder / "cache"),
         "lotus_install_archives": {"default": {"url": url, "sha256": sha256}},
         "lotus_install_packages": [],
-        "lotus_install_network": "devnet",
+        "sealing_network": "devnet",
         "ansible_python_interpreter": sys.executable,
     }
     (folder / "play.yml").write_text(PLAY)
@@ -56,7 +56,7 @@ def install(folder: Path, sha256: str, url: str, *more: str) -> tuple[int, str, 
     environment = os.environ | {
         "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
         "ANSIBLE_LIBRARY": str(ROOT / "library"),
-        "ANSIBLE_FILTER_PLUGINS": str(ROOT / "filter_plugins"),
+        "ANSIBLE_FILTER_PLUGINS": str(ROOT / "filter_plugins/adapter"),
     }
     done = subprocess.run(
         [*command, str(folder / "play.yml")], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -17,7 +17,7 @@ from sealyard import plan
 from sealyard.planner.document import ROLES, STACKS, input_schema
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "filter_plugins"))
+sys.path.insert(0, str(ROOT / "filter_plugins/adapter"))
 import sealyard_filters  # noqa: E402
 
 INPUT = jsonschema.Draft202012Validator(input_schema())

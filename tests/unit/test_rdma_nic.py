@@ -38,7 +38,9 @@ def test_traffic_class_is_dscp_and_ecn() -> None:
         {"name": "x", "driver": "mlx5_core", "irq_cpus": [4]},
         {"name": "y", "driver": "virtio-pci", "irq_cpus": []},
     ]
-    first, second = (json.loads(file["content"]) for file in rdma_nic.rdma_settings(cards, 26, 3, True, True))
+    files = rdma_nic.rdma_settings(cards, "/b", 26, 3, True, True)
+    assert [file["path"] for file in files] == ["/b/rdma-nic/x.json", "/b/rdma-nic/y.json"]
+    first, second = (json.loads(file["content"]) for file in files)
     assert first["tos"] == 106
     assert first["lossless"] is True and second["lossless"] is False
     assert first["irq_cpus"] == [4]

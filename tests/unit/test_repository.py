@@ -171,9 +171,9 @@ def test_cluster_variables_are_documented() -> None:
     known = {*cluster(), *load(CLUSTER / "vars/main.yml"), *(role.name for role in ROLES)}
     known |= {name for role in ROLES for name in (*options(role), *(load(role / "vars/main.yml") or {}))}
     known |= {path.stem for path in ROOT.glob("library/*.py")} | {
-        path.stem for path in ROOT.glob("filter_plugins/*.py")
+        path.stem for path in ROOT.glob("filter_plugins/*/*.py")
     }
-    for path in ROOT.glob("filter_plugins/*.py"):
+    for path in ROOT.glob("filter_plugins/*/*.py"):
         known |= set(re.findall(r'"(sealing_\w+)":', path.read_text(encoding="utf-8")))
     unknown = {
         f"{by_name(path)}: {word}"

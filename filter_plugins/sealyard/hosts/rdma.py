@@ -38,7 +38,12 @@ def rdma_peers(
 
 
 def rdma_settings(
-    found: Sequence[Mapping[str, Any]], dscp: int, priority: int, lossless: bool, irq_affinity: bool
+    found: Sequence[Mapping[str, Any]],
+    config_dir: str,
+    dscp: int,
+    priority: int,
+    lossless: bool,
+    irq_affinity: bool,
 ) -> list[dict[str, str]]:
     """The files that rdma_nic_settings.py reads, one per card, in the form of the module file_set.
 
@@ -46,7 +51,7 @@ def rdma_settings(
     """
     return [
         {
-            "path": f"/etc/sealyard/rdma-nic/{card['name']}.json",
+            "path": f"{config_dir}/rdma-nic/{card['name']}.json",
             "content": json.dumps(
                 {
                     "netdev": card["name"],

@@ -1,6 +1,7 @@
 """The only place that knows Ansible: names of filters to functions, values to plain ones, errors to Ansible's.
 
-All decisions are in the package beside this file, which works without Ansible.
+All decisions are in the package beside this folder, which works without Ansible. This file has a folder of its own
+because Ansible takes every file of two levels below a configured path for a plugin.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleFilterError
 from jinja2 import TemplateError
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sealyard.diagnosis import network_check, verify, why_idle
 from sealyard.errors import SealyardError
@@ -33,7 +34,7 @@ from sealyard.plan.explain import explain
 from sealyard.planner.planner import plan
 from sealyard.planner.pledging import pledge_rule
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Values
