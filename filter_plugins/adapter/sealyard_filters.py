@@ -213,8 +213,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "lotus_builds": builds.lotus_builds,
     # hosts/workers.py
     "host_plan_registrations": workers.host_plan_registrations,
-    "named_answers": workers.named_answers,
-    "named_stats": workers.named_stats,
+    "worker_stats_named": workers.worker_stats_named,
     "path_directories": workers.path_directories,
     "path_files": workers.path_files,
     "path_mounts": workers.path_mounts,
@@ -225,7 +224,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "worker_files": workers.worker_files,
     "worker_jobs_running": workers.worker_jobs_running,
     "worker_miners": workers.worker_miners,
-    "worker_problems": workers.worker_problems,
     "worker_task_switches": workers.worker_task_switches,
     "worker_units": workers.worker_units,
     # hosts/shares.py
@@ -243,8 +241,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "rdma_peers": rdma.rdma_peers,
     "rdma_settings": rdma.rdma_settings,
     # hosts/miners.py
-    "all_duty_problems": miners.all_duty_problems,
-    "all_post_miner_problems": miners.all_post_miner_problems,
     "counter_authority": miners.counter_authority,
     "counter_listen": miners.counter_listen,
     "counter_second_authorities": miners.counter_second_authorities,
@@ -268,14 +264,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "rdma_identities_due_rounds": network_check.rdma_identities_due_rounds,
     "slurped_network_record": network_check.slurped_network_record,
     # diagnosis/verify.py
-    "affinity_problems": verify.affinity_problems,
-    "daemon_problems": verify.daemon_problems,
-    "fault_problems": verify.fault_problems,
-    "miner_problems": verify.miner_problems,
+    "host_verify_problems": verify.host_verify_problems,
     "miner_role_units": verify.miner_role_units,
     "registration_units": verify.registration_units,
-    "unanswered": verify.unanswered,
-    "unit_problems": verify.unit_problems,
     # diagnosis/why_idle.py
     "idle_answers_absent_workers": why_idle.idle_answers_absent_workers,
     "idle_journal_pattern": why_idle.idle_journal_pattern,

@@ -21,11 +21,11 @@ from sealyard.hosts.miners import (
     sector_lists_silent_owners,
 )
 from sealyard.hosts.workers import (
-    named_answers,
     tasks_of,
     worker_drain_files,
     worker_files,
     worker_problems,
+    worker_stats_named,
     worker_task_switches,
 )
 from standin import contract
@@ -241,7 +241,7 @@ def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches()
         {"item": "pc2-0", "reachable": False, "result": None},
     ]
     assert "not registered" in worker_problems(stats, HOST_PLAN, "pc1-a", ["pc1-0"])[0]
-    (answer,) = named_answers([{"result": stats}], sessions, "pc1-a")
+    (answer,) = worker_stats_named([{"result": stats}], sessions, "pc1-a")
     assert worker_problems(answer["result"], HOST_PLAN, "pc1-a", ["pc1-0"]) == []
     assert answer["result"]["0the"]["Info"]["Hostname"] == "ip-10-0-0-6"
     switches = worker_task_switches([answer], HOST_PLAN, "pc1-a", "drained", 1)

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from sealyard.diagnosis.verify import (
+    Evidence,
     affinity_problems,
     cpu_set,
     daemon_problems,
+    evidence_problems,
     fault_problems,
+    host_verify_problems,
     miner_problems,
     miner_role_units,
-    unanswered,
+    unanswered_problems,
     unit_problems,
 )
 
@@ -101,7 +104,81 @@ def test_a_miner_of_this_run_without_an_answer_is_named() -> None:
         {"item": {"key": "seal/seal", "host": "seal"}, "reachable": True},
         {"item": {"key": "deal/deal", "host": "deal"}, "msg": "HTTP 401"},
     ]
-    assert unanswered(answers, "h1", ["h1", "seal", "deal"]) == [
+    assert unanswered_problems(answers, "h1", ["h1", "seal", "deal"]) == [
         "h1: the miner deal/deal does not say whether its workers are registered: HTTP 401"
     ]
-    assert unanswered(answers, "h1", ["h1"]) == []
+    assert unanswered_problems(answers, "h1", ["h1"]) == []
+
+
+CLUSTER = {"miners": {"h1": MINER}, "settings": {"actor": "t01000", "network": "mainnet"}}
+HOST = {"workers": [{"name": "pc1-0", "cpus": "0-3", "tasks": ["PC1"], "miner": "h1"}]}
+GOOD_UNITS: dict[str, Any] = {
+    **{key: [] for key in ("started", "enabled", "restarted", "deferred", "retired")},
+    "states": {"lotus-worker@pc1-0.service": {"cpus": "0-3"}},
+}
+WELL: dict[str, Any] = {
+    "sealing_cluster_plan": CLUSTER,
+    "sealing_host_plan": HOST,
+    "verify_heads": {"results": [head(100)]},
+    "verify_miner_units": GOOD_UNITS,
+    "verify_stores": {"results": [{"item": "seal", "reachable": True, "result": {"id": "/mnt/store"}}]},
+    "verify_reservations": {"results": [{"item": "seal", "reachable": True, "result": {"deal-h2": [1000, 1000]}}]},
+    "verify_faults": {"reachable": True, "result": []},
+    "verify_duties": {"results": []},
+    "verify_holdings": {"results": [], "skipped": True},
+    "verify_worker_units": GOOD_UNITS,
+    "sealing_worker_identities": {"results": [{"item": "pc1-0", "reachable": True, "result": "5e55"}]},
+    "verify_stats": {
+        "results": [
+            {
+                "item": {"key": "h1/seal", "host": "h1", "role": "seal", "workers": ["pc1-0"]},
+                "reachable": True,
+                "result": {
+                    "5e55": {"Enabled": True, "Tasks": ["seal/v0/precommit/1"], "Info": {"Hostname": "h1-by-its-name"}}
+                },
+            }
+        ]
+    },
+}
+
+
+def verdict(other: str = "", answer: Any = None, hosts: dict[str, Any] | None = None) -> list[str]:
+    """The verdict on h1, of whose answers one is another."""
+    own = WELL | ({other: answer} if other else {})
+    return host_verify_problems({"h1": own, **(hosts or {})}, "h1", ["h1", *(hosts or {})], ["h1"])
+
+
+def test_a_host_that_is_well_has_no_problem() -> None:
+    assert verdict() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "says"),
+    [
+        ("verify_heads", {"results": [DOWN]}, "no process serves the repo"),
+        ("verify_miner_units", {"msg": "no systemd"}, "no systemd"),
+        ("verify_stores", {"results": [{"item": "seal", "msg": "HTTP 401"}]}, "the seal miner: HTTP 401"),
+        ("verify_faults", {"reachable": False, "reason": "refused"}, "cannot be asked for faults: refused"),
+        ("verify_faults", {"reachable": True, "result": [2, 3]}, "3 sectors of t01000 are faulty"),
+        ("verify_worker_units", {**GOOD_UNITS, "started": ["lotus-worker@pc1-0.service"]}, "is not running"),
+        ("sealing_worker_identities", {"results": [], "skipped": True}, "pc1-0 is not registered at h1"),
+    ],
+)
+def test_each_answer_has_its_part_in_the_verdict(name: str, answer: dict[str, Any], says: str) -> None:
+    (problem,) = verdict(name, answer)
+    assert says in problem and "h1" in problem
+
+
+def test_what_was_not_asked_is_not_judged() -> None:
+    """A host that is no miner or no worker has not registered their answers, and a skipped task gave none."""
+    assert evidence_problems(Evidence(), "h2", {}, {}) == []
+    assert host_verify_problems({"h2": {"sealing_host_plan": HOST}}, "h2", [], ["h2"]) == []
+    assert verdict("verify_faults", {"skipped": True, "changed": False}) == []
+    assert verdict("verify_reservations", {"results": [], "skipped": True}) == []
+
+
+def test_heads_are_compared_with_those_of_hosts_that_answered() -> None:
+    """A daemon's host that was not reached registered nothing."""
+    assert verdict(hosts={"h2": {}, "h3": {"verify_heads": {"results": [DOWN, head(103)]}}}) == []
+    (problem,) = verdict(hosts={"h2": {"verify_heads": {"results": [head(200)]}}})
+    assert "another daemon at 200" in problem

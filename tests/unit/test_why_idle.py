@@ -413,7 +413,7 @@ def test_the_first_generation_is_known_by_its_sessions() -> None:
         name = listed["Info"]["Hostname"]
         host, _, worker = name.partition("/")
         listed["Info"]["Hostname"] = "ip-10-0-0-1"
-        cluster.hostvars[host]["why_idle_sessions"] = {"results": [{"item": worker, "result": ident}]}
+        cluster.hostvars[host]["sealing_worker_identities"] = {"results": [{"item": worker, "result": ident}]}
     assert cluster.report() == before
 
 

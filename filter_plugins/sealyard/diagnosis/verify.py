@@ -3,12 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from sealyard.hosts.miners import all_duty_problems, all_post_miner_problems
+from sealyard.hosts.workers import registration_problems, worker_stats_named
+
+Answer = Mapping[str, Any]
+"""What a module returned."""
+Answers = Sequence[Answer]
+"""The results of a loop over one."""
 PROOF_ROLES = ("winning", "window")
 HEADS_APART_EPOCHS = 5
 """Daemons further apart than this do not follow the same chain: Lotus calls a node in sync within 5 epochs
 (contract files.json, http.lotus./health/readyz)."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What playbooks/verify.yml asked about a host, by what it registered; None for what it is not asked about."""
+
+    heads: Answers | None = None
+    miner_units: Answer | None = None
+    stores: Answers | None = None
+    reservations: Answers = ()
+    faults: Answer | None = None
+    duties: Answers = ()
+    holdings: Answers = ()
+    worker_units: Answer | None = None
+    sessions: Answers = ()
+    stats: Answers | None = None
+
+    @classmethod
+    def read(cls, variables: Mapping[str, Any]) -> Evidence:
+        """Return what the plays registered on a host; a task that was skipped gave no answer."""
+        faults = variables.get("verify_faults") or {}
+        return cls(
+            _results(variables, "verify_heads"),
+            variables.get("verify_miner_units"),
+            _results(variables, "verify_stores"),
+            _results(variables, "verify_reservations") or (),
+            faults if faults and not faults.get("skipped") else None,
+            _results(variables, "verify_duties") or (),
+            _results(variables, "verify_holdings") or (),
+            variables.get("verify_worker_units"),
+            _results(variables, "sealing_worker_identities") or (),
+            _results(variables, "verify_stats"),
+        )
+
+
+def _results(variables: Mapping[str, Any], name: str) -> Answers | None:
+    """Return the results of a loop that was registered; None where the host had none."""
+    answer = variables.get(name)
+    return None if answer is None else answer.get("results") or ()
+
+
+def host_verify_problems(
+    hostvars: Mapping[str, Mapping[str, Any]], host: str, daemons: Sequence[str], run: Sequence[str]
+) -> list[str]:
+    """Return all that is wrong with a host, out of what the plays of playbooks/verify.yml registered.
+
+    `daemons` are the hosts whose heads are compared, `run` those of this run (--limit).
+    """
+    own = hostvars[host]
+    heads = [_results(hostvars[daemon], "verify_heads") for daemon in daemons]
+    plan = own.get("sealing_cluster_plan") or {}
+    return evidence_problems(
+        Evidence.read(own), host, plan, own.get("sealing_host_plan") or {}, [each for each in heads if each], run
+    )
+
+
+def evidence_problems(
+    evidence: Evidence,
+    host: str,
+    cluster_plan: Mapping[str, Any],
+    host_plan: Mapping[str, Any],
+    heads: Sequence[Answers] = (),
+    run: Sequence[str] = (),
+) -> list[str]:
+    """Return what the evidence says is wrong with a host whose parts of the plan these are; `heads` are all daemons'."""
+    miner = (cluster_plan.get("miners") or {}).get(host) or {}
+    settings = cluster_plan.get("settings") or {}
+    problems: list[str] = []
+    if evidence.heads is not None:
+        problems += daemon_problems(evidence.heads, heads, host)
+    if evidence.miner_units is not None:
+        problems += unit_problems(evidence.miner_units, host, "miners.yml")
+    if evidence.stores is not None:
+        problems += miner_problems(evidence.stores, evidence.reservations, miner, host)
+    if evidence.faults is not None:
+        problems += fault_problems(evidence.faults, settings["actor"], host)
+    problems += all_duty_problems(evidence.duties, miner, host)
+    problems += all_post_miner_problems(evidence.holdings, host, settings.get("network", ""))
+    if evidence.worker_units is not None:
+        problems += unit_problems(evidence.worker_units, host, "workers.yml")
+        problems += affinity_problems(evidence.worker_units, host_plan, host)
+    if evidence.stats is not None:
+        problems += unanswered_problems(evidence.stats, host, run)
+        named = worker_stats_named(evidence.stats, evidence.sessions, host)
+        problems += registration_problems(named, host_plan, host)
+    return problems
 
 
 def cpu_set(text: str) -> set[int]:
@@ -126,7 +220,7 @@ def _reservation_problems(
             )
 
 
-def unanswered(answers: Sequence[Mapping[str, Any]], host: str, run: Sequence[str]) -> list[str]:
+def unanswered_problems(answers: Sequence[Mapping[str, Any]], host: str, run: Sequence[str]) -> list[str]:
     """Miners that did not tell a worker host who is registered; `answers` are of a loop over `worker_miners`.
 
     A miner whose host is not among those of this run (--limit) is not judged by it.

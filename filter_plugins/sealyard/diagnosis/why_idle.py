@@ -8,7 +8,7 @@ from typing import Any
 from sealyard.diagnosis.log_lines import MINER_PATTERN, WORKER_PATTERN, lines_by_unit
 from sealyard.diagnosis.miner import Miner, first_calls, next_calls, read
 from sealyard.diagnosis.verdict import Host, Verdict, verdicts
-from sealyard.hosts.workers import named_stats
+from sealyard.hosts.workers import worker_stats_named
 
 SIGNS = {"working": "works", "idle": "IDLE", "out": "OUT "}
 
@@ -81,10 +81,10 @@ def _with_names(
     named = []
     for one in first:
         answers = [dict(each) for each in one.get("answers") or []]
-        for each in answers:
+        for index, each in enumerate(answers):
             for host in hosts if each["method"] == "WorkerStats" else []:
-                sessions = (hostvars[host].get("why_idle_sessions") or {}).get("results") or []
-                each["result"] = named_stats(each["result"], sessions, host)
+                sessions = (hostvars[host].get("sealing_worker_identities") or {}).get("results") or []
+                (answers[index],) = worker_stats_named([answers[index]], sessions, host)
         named.append({**one, "answers": answers} if answers else dict(one))
     return named
 

@@ -368,26 +368,23 @@ def host_plan_registrations(host_plan: Mapping[str, Any], host_name: str) -> lis
     ]
 
 
-def named_stats(
-    stats: Mapping[str, Any] | None, sessions: Sequence[Mapping[str, Any]], host_name: str
-) -> dict[str, Any]:
-    """The answer to WorkerStats with the plan's names, where the fork's first generation has that of the host alone.
+def worker_stats_named(
+    answers: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]], host_name: str
+) -> list[dict[str, Any]]:
+    """The answers to WorkerStats with the plan's names, where the fork's first generation has that of the host alone.
 
     `sessions` are the answers of the host's workers to Session, of a loop over their names: by its session a miner
     knows a worker. [] on what names its workers itself.
     """
     names = {str(answer["result"]): f"{host_name}/{answer['item']}" for answer in sessions if answer.get("result")}
-    return {
-        ident: {**entry, "Info": {**entry["Info"], "Hostname": names[ident]}} if ident in names else entry
-        for ident, entry in (stats or {}).items()
-    }
 
+    def named(ident: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**entry, "Info": {**entry["Info"], "Hostname": names[ident]}} if ident in names else entry
 
-def named_answers(
-    answers: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]], host_name: str
-) -> list[dict[str, Any]]:
-    """`named_stats` in each answer to WorkerStats of a loop over `worker_miners`."""
-    return [{**answer, "result": named_stats(answer.get("result"), sessions, host_name)} for answer in answers]
+    return [
+        {**answer, "result": {ident: named(ident, entry) for ident, entry in (answer.get("result") or {}).items()}}
+        for answer in answers
+    ]
 
 
 def worker_problems(
