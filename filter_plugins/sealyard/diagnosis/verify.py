@@ -81,7 +81,7 @@ def evidence_problems(
     heads: Sequence[Answers] = (),
     run: Sequence[str] = (),
 ) -> list[str]:
-    """Return what the evidence says is wrong with a host whose parts of the plan these are; `heads` are all daemons'."""
+    """Return what the evidence says is wrong with a host whose parts of the plan these are; `heads`: of all daemons."""
     miner = (cluster_plan.get("miners") or {}).get(host) or {}
     settings = cluster_plan.get("settings") or {}
     problems: list[str] = []
