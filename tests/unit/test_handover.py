@@ -32,10 +32,9 @@ from sealyard.operations.handover import (
     state_calls,
     tasks_in_flight,
     top_of,
-    unaccounted_sectors,
-    unaccounted_text,
 )
 from sealyard.operations.proving_deadline import chain_answers_proofs_due
+from sealyard.operations.unaccounted import unaccounted_sectors, unaccounted_text
 from store_sectors import look
 
 from tests.unit.fork_net import ForkNet

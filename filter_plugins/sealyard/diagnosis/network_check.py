@@ -211,23 +211,7 @@ def network_records_updated(
     Of `members` (all hosts with RDMA cards) those that are not looked at now keep their links and verdicts; links to
     hosts that are no members any more are forgotten, and mounts that the host does not have any more.
     """
-    hosts = sorted(identities)
-    records: dict[str, dict[str, Any]] = {
-        host: {
-            "key": identity_key(identities[host]),
-            "links": {
-                peer: dict(kept)
-                for peer, kept in ((old.get(host) or {}).get("links") or {}).items()
-                if peer in identities or peer in members
-            },
-            "mounts": {
-                name: dict(kept)
-                for name, kept in ((old.get(host) or {}).get("mounts") or {}).items()
-                if name.rpartition(" ")[0] in identities[host]["mounts"]
-            },
-        }
-        for host in hosts
-    }
+    records = {host: _kept(old.get(host) or {}, identities, host, members) for host in sorted(identities)}
     for link in links:
         for host, peer in (link["pair"], list(reversed(link["pair"]))):
             records[host]["links"][peer] = {key: value for key, value in link.items() if key != "pair"}
@@ -239,32 +223,58 @@ def network_records_updated(
                 "p99_usec": each["result"].get("p99_usec", 0.0),
                 "msg": each["result"].get("msg", ""),
             }
-    for host in hosts:
-        # What was measured before is judged again: floors may have changed, and nothing need be measured for that.
-        for peer, kept in records[host]["links"].items():
+    _judge(records, identities, floors)
+    _blame(records)
+    return records
+
+
+def _kept(
+    old: Mapping[str, Any], identities: Mapping[str, Mapping[str, Any]], host: str, members: Sequence[str]
+) -> dict[str, Any]:
+    """What an earlier record of a host still says: links to hosts that are there, mounts that it still has."""
+    links, mounts = old.get("links") or {}, old.get("mounts") or {}
+    return {
+        "key": identity_key(identities[host]),
+        "links": {peer: dict(kept) for peer, kept in links.items() if peer in identities or peer in members},
+        "mounts": {
+            name: dict(kept) for name, kept in mounts.items() if name.rpartition(" ")[0] in identities[host]["mounts"]
+        },
+    }
+
+
+def _judge(
+    records: Mapping[str, Mapping[str, Any]],
+    identities: Mapping[str, Mapping[str, Any]],
+    floors: Mapping[str, Any] | None,
+) -> None:
+    """Write floor and problems beside each figure, those measured before too: floors may have changed."""
+    for host, record in records.items():
+        for peer, kept in record["links"].items():
             if peer in identities:
                 floors_here = link_floors(identities[host], identities[peer], floors)
                 kept["problems"] = link_problems(sorted((host, peer)), kept, floors_here)
                 kept["floor"] = floors_here.get("bandwidth_bits_per_sec", 0.0)
-        for name, kept in records[host]["mounts"].items():
+        for name, kept in record["mounts"].items():
             path, _, profile = name.rpartition(" ")
             kept["floor"] = mount_floor(identities[host], profile, floors)
             kept["problems"] = mount_problems(host, path, profile, kept, kept["floor"])
+
+
+def _blame(records: Mapping[str, dict[str, Any]]) -> None:
+    """Give each host its problems: one bad card spoils the links of all others, which must not be refused for it."""
     bad = {
-        host: [peer for peer, kept in records[host]["links"].items() if kept["problems"] and peer in records]
-        for host in hosts
+        host: [peer for peer, kept in record["links"].items() if kept["problems"] and peer in records]
+        for host, record in records.items()
     }
-    for host in hosts:
+    for host, record in records.items():
         problems = []
-        for peer, kept in sorted(records[host]["links"].items()):
+        for peer, kept in sorted(record["links"].items()):
             if peer in records:
-                # One bad card spoils the links of all others; they must not be refused for it.
                 kept["blamed"] = peer in bad[host] and len(bad[host]) >= len(bad[peer])
             if kept.get("blamed"):
                 problems += kept["problems"]
-        problems += [problem for kept in records[host]["mounts"].values() for problem in kept["problems"]]
-        records[host]["problems"] = problems
-    return records
+        problems += [problem for kept in record["mounts"].values() for problem in kept["problems"]]
+        record["problems"] = problems
 
 
 def host_variable_values(

@@ -96,18 +96,7 @@ def counter_look_move(
     needed = bool(holders or elsewhere or new.file is None)
     known = any(p.file is not None or p.retired is not None for p in processes) or bool(named)
     guessed = [p for p in holders if p.file == 0] or [p for p in processes if p.seals and not p.reachable]
-    accounted = [
-        p.key
-        for p in processes
-        if p.sectors is None
-        and (
-            not p.reachable
-            or p.file is not None
-            or p.retired is not None
-            or (not p.seals and p.key == new_key)
-            or (p.key == new_key and any((o.file or o.retired or 0) > 0 for o in processes))
-        )
-    ]
+    accounted = _accounted(processes, new_key)
     stop = [*holders, *([new] if needed else [])]
     facts = {
         "authority": new_key,
@@ -137,6 +126,22 @@ def counter_look_move(
     if lost and unreachable and not above:
         problems += _not_enough(seen[new.host].get("counter") or {}, unreachable, processes)
     return {**facts, "problems": problems}
+
+
+def _accounted(processes: Sequence[Process], new_key: str) -> list[str]:
+    """Silent processes whose numbers are known all the same: gone with their host, told by a file, or never sealing."""
+    counted = any((process.file or process.retired or 0) > 0 for process in processes)
+    return [
+        p.key
+        for p in processes
+        if p.sectors is None
+        and (
+            not p.reachable
+            or p.file is not None
+            or p.retired is not None
+            or (p.key == new_key and (not p.seals or counted))
+        )
+    ]
 
 
 def _by_host(processes: Sequence[Process]) -> dict[str, list[str]]:
