@@ -100,7 +100,7 @@ def sealing_plan_input(
         names = sorted({str(host) for members in groups.values() for host in members})
         roles = {name: sorted(str(g) for g, members in groups.items() if name in members) for name in names}
         variables = {name: HostVariables(hostvars[name]) for name in names}
-        document = plan_input(roles, variables, [Path(inventory_dir), ROOT])
+        document = plan_input(roles, variables, [Path(inventory_dir)])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SealyardError(f"the inventory cannot be read for planning: {error}") from error
     document["current"] = read_json(applied)

@@ -48,6 +48,7 @@ SHORT_KEYS: Final = (
 # Below this a node's memory is surely written in GiB or MiB; 0 is a node without memory.
 SMALLEST_NODE_BYTES: Final = 1 << 20
 LARGEST_BYTES: Final = 1 << 60
+MOST_GPUS: Final = 64
 
 Problem = dict[str, object]
 
@@ -470,6 +471,16 @@ def _home(item: object, path: str, nodes: list[int], problems: list[Problem]) ->
 
 
 def _gpus(items: list[object], nodes: list[int], problems: list[Problem]) -> list[dict[str, Any]]:
+    """GPUs without a PCI address get made-up ones in the order they are written in, which is nvidia-smi's."""
+    addressed = [isinstance(item, Mapping) and item.get("pci") is not None for item in items]
+    if any(addressed) and not all(addressed):
+        # CUDA counts by address: one that is made up could come before or after a real one.
+        bare = addressed.index(False)
+        problems.append(
+            _problem(f"gpus[{bare}]", items[bare], "a GPU without PCI address beside one that has its own",
+                     "`pci` with every GPU, or with none and all in the order of nvidia-smi -L")
+        )  # fmt: skip
+        return []
     gpus: list[dict[str, Any]] = []
     for index, item in enumerate(items):
         path = f"gpus[{index}]"
@@ -485,7 +496,7 @@ def _gpus(items: list[object], nodes: list[int], problems: list[Problem]) -> lis
             problems.append(_problem(path, text, f"{name!r} is not in the table of GPU models",
                                      f"{hint}, or {{name: {name}, memory: 24GiB}}"))  # fmt: skip
             continue
-        if not 1 <= count <= 64 or (pci and count > 1):
+        if not 1 <= count <= MOST_GPUS - len(gpus) or (pci and count > 1):
             problems.append(_problem(path, text, "a host has 1 to 64 GPUs, one PCI address each", f"`8x {name}`"))
             continue
         for _ in range(count):

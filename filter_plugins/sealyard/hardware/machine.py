@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sealyard.hardware.declared import gpu_memory_bytes, has_sha_extensions, scratch_bytes
+from sealyard.hardware.declared import gpu_memory_bytes, has_sha_extensions, pci_key, scratch_bytes
 
 Domain = tuple[int | None, int | str | None]
 """(NUMA node, L3): a PC1 bundle lies inside one. Without L3 information the node, else the socket, takes its place."""
 
 ACTIVE_PORT = 4
-SEALING_VENDORS = ("10de", "1002")
+NVIDIA = "10de"
+SEALING_VENDORS = (NVIDIA, "1002")
 """NVIDIA and AMD: what CUDA and OpenCL proving run on."""
 
 
@@ -42,7 +43,10 @@ class Gpu:
     memory_bytes: int | None
     nodes: tuple[int, ...]
     index: int
-    """Number among the GPUs of its vendor in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID counts."""
+    """Number among the GPUs of its vendor in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID counts.
+
+    A GPU of unknown vendor is used through CUDA, so it is counted as NVIDIA's.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,6 @@ class Machine:
     distances: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
-def _pci_key(pci: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part, 16) for part in pci.replace(".", ":").split(":"))
-    except ValueError:
-        return (1 << 32,)
-
-
 def _active(device: Mapping[str, Any]) -> bool:
     state = device.get("port_state")
     if isinstance(state, Mapping):
@@ -92,6 +89,21 @@ def _hugepage_bytes(node: Mapping[str, Any]) -> int:
 
 def _without(memory: int | None, taken: int) -> int | None:
     return None if memory is None else max(0, memory - taken)
+
+
+def _gpus(hardware: Mapping[str, Any], nodes: tuple[int, ...]) -> tuple[Gpu, ...]:
+    counted: dict[str, int] = defaultdict(int)
+    found = []
+    for gpu in sorted(hardware.get("gpus") or (), key=lambda gpu: pci_key(gpu["pci"]) or ()):
+        runtime = gpu.get("vendor") or NVIDIA
+        index = counted[runtime]
+        counted[runtime] += 1
+        if runtime not in SEALING_VENDORS:
+            continue
+        near = [gpu["numa_node"]] if gpu.get("numa_node") is not None else list(gpu.get("near_nodes") or ())
+        here = tuple(node for node in near if node in nodes)
+        found.append(Gpu(gpu["pci"], gpu.get("name"), gpu.get("vendor"), gpu_memory_bytes(gpu), here, index))
+    return tuple(found)
 
 
 def read_machine(hardware: Mapping[str, Any]) -> Machine:
@@ -120,19 +132,6 @@ def read_machine(hardware: Mapping[str, Any]) -> Machine:
     known = [m for m in node_memory.values() if m is not None]
     memory = sum(known) if known and len(known) == len(node_memory) else hardware.get("memory_bytes")
 
-    counted: dict[str | None, int] = defaultdict(int)
-    gpus = []
-    for gpu in sorted(hardware.get("gpus") or (), key=lambda g: _pci_key(g["pci"])):
-        vendor = gpu.get("vendor")
-        near = [gpu["numa_node"]] if gpu.get("numa_node") is not None else list(gpu.get("near_nodes") or ())
-        index = counted[vendor]
-        counted[vendor] += 1
-        if vendor is not None and vendor not in SEALING_VENDORS:
-            continue
-        gpus.append(
-            Gpu(gpu["pci"], gpu.get("name"), vendor, gpu_memory_bytes(gpu), tuple(n for n in near if n in nodes), index)
-        )
-
     rates = [d["rate_bits_per_sec"] for d in hardware.get("rdma") or () if d.get("rate_bits_per_sec")]
     distance = hardware.get("numa_distances") or {}
     order = distance.get("nodes") or []
@@ -144,7 +143,7 @@ def read_machine(hardware: Mapping[str, Any]) -> Machine:
         node_memory=node_memory,
         hugepages=hugepages,
         memory_bytes=memory,
-        gpus=tuple(gpus),
+        gpus=_gpus(hardware, nodes),
         nic_node=_nic_node(hardware),
         scratch_bytes=scratch_bytes(hardware),
         sha_extensions=has_sha_extensions(hardware),

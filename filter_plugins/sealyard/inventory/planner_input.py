@@ -106,12 +106,7 @@ def _read_topology(name: str, machines: dict[str, Any], folders: Sequence[Path])
     if name in machines:
         return
     for folder in folders:
-        for file in (
-            folder / name,
-            folder / f"{name}.json",
-            folder / "topologies" / f"{name}.json",
-            folder / "tests" / "topologies" / f"{name}.json",
-        ):
+        for file in (folder / name, folder / f"{name}.json", folder / "topologies" / f"{name}.json"):
             if file.is_file():
                 machines[name] = json.loads(file.read_text(encoding="utf-8"))
                 return

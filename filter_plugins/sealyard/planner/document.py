@@ -8,7 +8,8 @@ import hashlib
 import json
 import marshal
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -252,6 +253,8 @@ def _shown(value: object) -> object:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+NOT_THERE: Final = object()
+"""A machine that is named and nowhere declared."""
 IGNORED: Final = frozenset(("name", "source", "source_blob", "source_licence", "reader", "notes", "summary", "display"))
 ROUND_FROM: Final = 16 << 30
 
@@ -283,6 +286,15 @@ def hardware_key(hardware: Any) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
+def _sorted_key(hardware: Any) -> bytes:
+    """`hardware_key` whatever the order of keys, which is another in a file than in facts; four times as slow."""
+    try:
+        data = json.dumps(hardware, sort_keys=True, default=str)
+    except TypeError:  # keys of several types
+        return hardware_key(hardware)
+    return hashlib.blake2b(data.encode(), digest_size=16).digest()
+
+
 class _Hardware:
     """Normalised hardware by fingerprint, so that a fleet of one model is read once."""
 
@@ -291,18 +303,26 @@ class _Hardware:
         self.reader = reader
         self.seen: dict[bytes, Mapping[str, Any] | HardwareError] = {}
         self.keys: dict[int, bytes] = {}
+        self.sorted: dict[bytes, bytes] = {}
 
-    def read(self, declared: object, path: str) -> tuple[Mapping[str, Any] | None, bytes]:
+    def resolved(self, declared: object, path: str) -> tuple[object, str]:
+        """Return what a name or a lone `topology` stands for, and where that is written."""
         if isinstance(declared, str):
             if declared not in self.machines:
                 near = difflib.get_close_matches(declared, self.machines, n=1, cutoff=0.3)
                 self.reader.bad(path, declared, "is not in machines", near[0] if near else "a name under machines")
-                return None, b""
+                return NOT_THERE, path
             path = f"machines.{declared}"
             declared = self.machines[declared]
         if isinstance(declared, Mapping) and set(declared) == {"topology"}:
             named = declared["topology"]
             declared = self.machines.get(named, declared) if isinstance(named, str) else declared
+        return declared, path
+
+    def read(self, declared: object, path: str) -> tuple[Mapping[str, Any] | None, bytes]:
+        """Return hardware that `resolved` has found, normalised, and its fingerprint."""
+        if declared is NOT_THERE:
+            return None, b""
         if not isinstance(declared, Mapping):
             self.reader.bad(
                 path,
@@ -314,7 +334,10 @@ class _Hardware:
         key = self.keys.get(id(declared))
         if key is None:
             alike = _alike(declared)
-            key = self.keys[id(declared)] = hardware_key(alike)
+            as_written = hardware_key(alike)
+            if as_written not in self.sorted:
+                self.sorted[as_written] = _sorted_key(alike)
+            key = self.keys[id(declared)] = self.sorted[as_written]
             declared = alike
         if key not in self.seen:
             try:
@@ -382,6 +405,7 @@ def read_document(document: Mapping[str, Any]) -> Document:
             reader.bad(f"hosts.{name}", value, "is not a dictionary", "{roles: [...], hardware: {...}}")
             continue
         hosts[str(name)] = _host(str(name), value, raw, reader, hardware, base_stores, base_measured)
+    _drop_shared_uuids(hosts.values())
     current = reader.mapping(document, "current", "")
     return Document(settings, hosts, groups, current, errors)
 
@@ -406,9 +430,17 @@ def _flag(reader: _Reader, raw: Mapping[str, Any], key: str) -> bool:
     return False
 
 
-def _gpu_uuids(hardware: object, path: str, reader: _Reader) -> dict[str, str]:
+def _gpu_uuids(
+    declared: object, known: Mapping[str, Any] | None, machines: Mapping[str, Any], path: str, reader: _Reader
+) -> dict[str, str]:
     """UUIDs by PCI address: each host has its own, so they are no part of the hardware that hosts share."""
-    gpus = hardware.get("gpus") if isinstance(hardware, Mapping) else None
+    if not isinstance(declared, Mapping):
+        return {}
+    gpus = declared.get("gpus")
+    if known is not None and "gpus" not in declared and "topology" in declared:
+        gpus = machines[declared["topology"]].get("gpus")
+    elif known is not None and "cpus" not in declared and isinstance(gpus, list | Mapping) and "uuid" in str(gpus):
+        gpus = normalise(declared, topologies=machines)["gpus"]  # the short form has no addresses before
     found: dict[str, str] = {}
     for index, gpu in enumerate(gpus if isinstance(gpus, list) else ()):
         uuid = gpu.get("uuid") if isinstance(gpu, Mapping) else None
@@ -420,6 +452,13 @@ def _gpu_uuids(hardware: object, path: str, reader: _Reader) -> dict[str, str]:
         else:
             found[str(gpu.get("pci"))] = uuid
     return found
+
+
+def _drop_shared_uuids(hosts: Collection[Host]) -> None:
+    """A UUID that two hosts name, from a machine they share, is at most one's: their GPUs go by number."""
+    owners = Counter(uuid for host in hosts for uuid in host.gpu_uuids.values())
+    for host in hosts:
+        host.gpu_uuids = {pci: uuid for pci, uuid in host.gpu_uuids.items() if owners[uuid] == 1}
 
 
 def _host(
@@ -446,8 +485,11 @@ def _host(
     tasks = frozenset(task for role, task in TASK_OF_ROLE.items() if role in roles)
     known: Mapping[str, Any] | None = None
     key = b""
+    uuids: dict[str, str] = {}
     if tasks or value.get("hardware") is not None:
-        known, key = hardware.read(value.get("hardware"), f"{path}.hardware")
+        declared, where = hardware.resolved(value.get("hardware"), f"{path}.hardware")
+        known, key = hardware.read(declared, where)
+        uuids = _gpu_uuids(declared, known, hardware.machines, where, reader)
     both = (value, path) if value.get("scratch_bytes") is not None else (settings, "settings")
     scratch = reader.whole(both[0], "scratch_bytes", both[1], None)
 
@@ -469,7 +511,7 @@ def _host(
         roles=roles,
         hardware=known,
         hardware_key=key,
-        gpu_uuids=_gpu_uuids(value.get("hardware"), f"{path}.hardware", reader),
+        gpu_uuids=uuids,
         group=reader.text(value, "group", path, None),
         rack=reader.text(value, "rack", path, None),
         switch=reader.text(value, "switch", path, None),
