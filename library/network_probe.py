@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.files import text_of
+from ansible.module_utils.sealyard_host.programs import last_words, output
+from ansible.module_utils.sealyard_host.rdma_devices import active_mtu
 
 DOCUMENTATION = r"""
 module: network_probe
@@ -120,30 +123,13 @@ def nfs_options(mounts: str, paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def output(command: Sequence[str], timeout_sec: int = 30) -> str:
-    """Standard output of a program; empty when it is missing, hangs or fails."""
-    try:
-        done = subprocess.run(list(command), capture_output=True, text=True, check=False, timeout=timeout_sec)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def read(path: Path) -> str:
-    """Text of a small file, empty when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
-
-
 def identify(own: str, mounts: Sequence[str]) -> dict[str, Any]:
     """What measurements of this host depend on; ValueError when no interface has the address."""
     address = own.split("/")[0]
-    interface = own_interface(json.loads(output(["ip", "-j", "address"]) or "[]"), address)
+    interface = own_interface(json.loads(output("ip", "-j", "address") or "[]"), address)
     if not interface:
         raise ValueError(f"no interface has {address}: run playbooks/network.yml")
-    links = json.loads(output(["rdma", "-j", "link", "show"]) or "[]")
+    links = json.loads(output("rdma", "-j", "link", "show") or "[]")
     device = next((str(link["ifname"]) for link in links if link.get("netdev") == interface), "")
     if not device:
         raise ValueError(f"{interface} has no RDMA device: run playbooks/network.yml")
@@ -151,34 +137,30 @@ def identify(own: str, mounts: Sequence[str]) -> dict[str, Any]:
     driver = sys_net / "device/driver"
     # A soft device hangs on any card; only the name of its link type tells.
     soft = not (Path("/sys/class/infiniband") / device / "device").exists()
-    speed = read(sys_net / "speed")
+    speed = text_of(sys_net / "speed")
     return {
         "interface": interface,
         "network": str(ipaddress.ip_interface(own).network),
         "device": device,
         "driver": "rdma_rxe" if soft else driver.resolve().name,
-        "firmware": read(Path("/sys/class/infiniband") / device / "fw_ver"),
+        "firmware": text_of(Path("/sys/class/infiniband") / device / "fw_ver"),
         "kernel": os.uname().release,
-        "mtu": int(read(sys_net / "mtu") or 0),
-        "rdma_mtu": active_mtu(output(["ibv_devinfo", "-d", device])),
+        "mtu": int(text_of(sys_net / "mtu") or 0),
+        "rdma_mtu": active_mtu(output("ibv_devinfo", "-d", device)),
         "gid_types": gid_types(Path("/sys/class/infiniband") / device / "ports/1", address),
         "speed_bits_per_sec": int(speed) * 10**6 if speed.isdigit() else 0,
         "soft": soft,
-        "mounts": nfs_options(read(Path("/proc/mounts")), mounts),
+        "mounts": nfs_options(text_of(Path("/proc/mounts")), mounts),
     }
-
-
-def active_mtu(text: str) -> int:
-    """Active MTU in the output of ibv_devinfo, 0 when it tells none."""
-    found = re.search(r"active_mtu:\s*(\d+)", text)
-    return int(found[1]) if found else 0
 
 
 def gid_types(port: Path, address: str) -> list[str]:
     """Types of the GIDs that hold an address, such as RoCE v2."""
     found = ipaddress.ip_address(address)
     wanted = (found if found.version == 6 else ipaddress.IPv6Address(f"::ffff:{found}")).exploded
-    return sorted({read(port / "gid_attrs/types" / gid.name) for gid in port.glob("gids/*") if read(gid) == wanted})
+    return sorted(
+        {text_of(port / "gid_attrs/types" / gid.name) for gid in port.glob("gids/*") if text_of(gid) == wanted}
+    )
 
 
 def card_trouble(identity: Mapping[str, Any]) -> list[str]:
@@ -196,15 +178,15 @@ def card_trouble(identity: Mapping[str, Any]) -> list[str]:
 def path_trouble(interface: str, mtu: int, peer: str, wait_sec: int = 10) -> list[str]:
     """Whether packets of the MTU reach the other host in one piece."""
     command = ["ping", "-q", "-c", "1", "-w", str(wait_sec), "-M", "do", "-I", interface]
-    if output([*command, "-s", str(mtu - HEADER_BYTES), peer], wait_sec + 20):
+    if output(*command, "-s", str(mtu - HEADER_BYTES), peer, timeout_sec=wait_sec + 20):
         return []
-    small = output([*command, peer], wait_sec + 20)
+    small = output(*command, peer, timeout_sec=wait_sec + 20)
     return [f"MTU: packets of {mtu} bytes do not pass, small ones {'do' if small else 'neither'}"]
 
 
 def running_workers() -> list[str]:
     """Units of sealing workers that run."""
-    listed = output(["systemctl", "list-units", "--state=active", "--plain", "--no-legend", "lotus-worker@*"])
+    listed = output("systemctl", "list-units", "--state=active", "--plain", "--no-legend", "lotus-worker@*")
     return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
 
@@ -212,7 +194,7 @@ def counters(identity: Mapping[str, Any]) -> dict[str, int]:
     """Counters that tell of lost packets."""
     port = Path("/sys/class/infiniband") / identity["device"] / "ports/1"
     files = [*port.glob("hw_counters/*"), *(Path("/sys/class/net") / identity["interface"] / "statistics").glob("*")]
-    return {file.name: int(text) for file in files if LOSS.search(file.name) and (text := read(file)).isdigit()}
+    return {file.name: int(text) for file in files if LOSS.search(file.name) and (text := text_of(file)).isdigit()}
 
 
 def programs(identity: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -260,12 +242,6 @@ def run_programs(commands: Mapping[str, Sequence[str]], timeout_sec: int, retry:
         if not good:
             break  # the other side is out of step; what follows would only wait
     return results
-
-
-def last_words(text: str) -> str:
-    """The last line that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip(" -\t")]
-    return lines[-1] if lines else "it said nothing"
 
 
 def main() -> None:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.programs import output
+from ansible.module_utils.sealyard_host.rdma_devices import active_mtu, largest_payload
 
 DOCUMENTATION = r"""
 module: rdma_proof
@@ -41,15 +42,7 @@ active_mtu: {description: Its MTU in bytes., type: int, returned: success}
 peers: {description: The peers that packets of full size reach., type: list, elements: str, returned: success}
 """
 
-RDMA_MTUS = (4096, 2048, 1024, 512, 256)
-RDMA_HEADER_BYTES = 104
-"""What RoCE v2 adds to a message: UDP/IPv6 and RDMA headers (IPv4 needs 20 fewer; the kernel counts with IPv6)."""
 ICMP_HEADER_BYTES = {4: 28, 6: 48}
-
-
-def expected_mtu(mtu: int) -> int:
-    """The RDMA MTU that a network MTU leaves room for: 9000 and 4200 leave 4096, 4096 leaves 2048, 1500 leaves 1024."""
-    return next((size for size in RDMA_MTUS if size + RDMA_HEADER_BYTES <= mtu), 0)
 
 
 def link_problem(links: Sequence[Mapping[str, Any]], interface: str) -> str:
@@ -60,12 +53,6 @@ def link_problem(links: Sequence[Mapping[str, Any]], interface: str) -> str:
                 return ""
             return f"its RDMA link is {link.get('state')}, {link.get('physical_state')}: look at cable and switch port"
     return "it has no RDMA device: rdma link show"
-
-
-def active_mtu(text: str) -> int:
-    """Active MTU in the output of ibv_devinfo, 0 when it tells none."""
-    found = re.search(r"active_mtu:\s*(\d+)", text)
-    return int(found[1]) if found else 0
 
 
 def mapped(address: str) -> str:
@@ -94,11 +81,6 @@ def read_gids(device: str) -> dict[str, str]:
         except OSError:
             continue  # an empty place of the table has no type
     return {gid: ",".join(types) for gid, types in found.items()}
-
-
-def output(command: Sequence[str]) -> str:
-    """Standard output of a program."""
-    return subprocess.run(list(command), capture_output=True, text=True, check=False, timeout=60).stdout
 
 
 def ping_command(interface: str, address: str, data_bytes: int, wait_sec: int) -> list[str]:
@@ -143,18 +125,19 @@ def main() -> None:
     given = module.params
     interface, address = given["interface"], given["address"].split("/")[0]
     try:
-        links = json.loads(output(["rdma", "-j", "link", "show"]) or "[]")
+        links = json.loads(output("rdma", "-j", "link", "show") or "[]")
         problems = [link_problem(links, interface)]
         device = next((link["ifname"] for link in links if link.get("netdev") == interface), "")
         found = 0
         if device:
-            found = active_mtu(output(["ibv_devinfo", "-d", device]))
-            if found < expected_mtu(given["mtu"]):
-                problems.append(f"its RDMA MTU is {found}, and {expected_mtu(given['mtu'])} is expected")
+            found = active_mtu(output("ibv_devinfo", "-d", device))
+            expected = largest_payload(given["mtu"])
+            if found < expected:
+                problems.append(f"its RDMA MTU is {found}, and {expected} is expected")
             if ":" not in address:
                 problems.append(gid_problem(read_gids(device), address))
         problems += prove_paths(interface, given["peers"], given["mtu"], given["wait_sec"])
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError) as error:
         problems, device, found = [str(error)], "", 0
     problems = [f"{interface}: {problem}" for problem in problems if problem]
     if problems:

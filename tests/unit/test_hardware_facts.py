@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sealing_hardware as facts
+from sealyard_host.hardware.machine import read_hardware
+from sealyard_host.hardware.tree import natural
 
 from tests.unit import sysfs_tree
 
@@ -37,7 +38,7 @@ def groups(cpus: list[dict[str, Any]], key: str) -> set[frozenset[int]]:
 def test_every_topology_is_read_back(path: Path, tmp_path: Path) -> None:
     told = load(path)
     sysfs_tree.write(tmp_path, told)
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
 
     assert [place(c) for c in found["cpus"]] == [place(c) for c in told["cpus"]]
     for key in ("core", "l3"):
@@ -50,7 +51,7 @@ def test_every_topology_is_read_back(path: Path, tmp_path: Path) -> None:
     assert found["numa_distances"] == told.get("numa_distances")
     for kind in ("gpus", "rdma", "nvme", "net", "accelerators", "display"):
         key = "pci" if kind in ("gpus", "accelerators", "display") else "name"
-        expected = sorted(told[kind], key=lambda d: facts.natural(d[key]))
+        expected = sorted(told[kind], key=lambda d: natural(d[key]))
         assert [d[key] for d in found[kind]] == [d[key] for d in expected]
         for got, want in zip(found[kind], expected, strict=True):
             skip = {"name", "os_names"} if key == "pci" else set()
@@ -64,7 +65,7 @@ def test_what_is_read_loads_as_declared_hardware(path: Path, tmp_path: Path) -> 
     from sealyard.hardware.declared import normalise
 
     sysfs_tree.write(tmp_path, load(path))
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
     assert normalise(found)["cpus"] == found["cpus"]
 
 
@@ -74,7 +75,7 @@ def test_l3_of_a_cpu_is_not_taken_from_another_index(tmp_path: Path) -> None:
     sysfs_tree.write(tmp_path, told)
     cache = tmp_path / "sys/devices/system/cpu/cpu0/cache"
     (cache / "index3/level").write_text("2\n")
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
     # CPU 0's L3 is then told by the CPUs that share it
     assert found["cpus"][0]["l3"] == found["cpus"][1]["l3"]
 
@@ -85,7 +86,7 @@ def test_unknown_node_stays_null_and_local_cpus_narrow_it(tmp_path: Path) -> Non
     told["gpus"][1] |= {"numa_node": None}
     told["gpus"][2] |= {"numa_node": None, "near_nodes": [5]}
     sysfs_tree.write(tmp_path, told)
-    found = {g["pci"]: g for g in facts.read_hardware(str(tmp_path))["gpus"]}
+    found = {g["pci"]: g for g in read_hardware(str(tmp_path))["gpus"]}
     first, second, third = (found[told["gpus"][i]["pci"]] for i in range(3))
     assert (first["numa_node"], first["near_nodes"]) == (None, [2, 3])
     assert second["numa_node"] is None and "near_nodes" not in second
@@ -99,7 +100,7 @@ def test_nvidia_smi_gives_index_uuid_model_and_memory(tmp_path: Path) -> None:
         f"{i}, GPU-0000000{i}, NVIDIA A100-SXM4-40GB, 40960, 0000{g['pci'].upper()}" for i, g in enumerate(told["gpus"])
     ]
     (tmp_path / "nvidia-smi.csv").write_text("\n".join(rows))
-    gpus = facts.read_hardware(str(tmp_path))["gpus"]
+    gpus = read_hardware(str(tmp_path))["gpus"]
     assert [(g["index"], g["uuid"], g["memory_bytes"]) for g in gpus] == [
         (i, f"GPU-0000000{i}", 40 << 30) for i in range(4)
     ]
@@ -118,7 +119,7 @@ def test_driver_files_alone_give_model_and_uuid(tmp_path: Path) -> None:
     writer.put(
         f"proc/driver/nvidia/gpus/{pci[1]}/information", "Model: \t\t NVIDIA A100\nGPU UUID: \t GPU-????????-????"
     )
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
     gpus = {g["pci"]: g for g in found["gpus"]}
     assert gpus[pci[0]]["name"] == "NVIDIA A100" and gpus[pci[0]]["uuid"] == "GPU-aa-01"
     assert gpus[pci[1]]["uuid"] is None
@@ -161,7 +162,7 @@ def test_system_disk_is_found_through_raid_and_lvm(tmp_path: Path) -> None:
         "1 0 253:0 / / rw - ext4 /dev/mapper/vg-root rw\n2 1 8:1 / /boot rw - ext4 /dev/sda1 rw\n"
         "3 1 8:32 / /sealer rw - xfs /dev/sdc rw\n4 1 0:5 / /proc rw - proc proc rw",
     )
-    found = {d["name"]: d for d in facts.read_hardware(str(tmp_path))["disks"]}
+    found = {d["name"]: d for d in read_hardware(str(tmp_path))["disks"]}
     assert {name: d["system"] for name, d in found.items()} == {"sda": True, "sdb": True, "sdc": False}
     assert found["sda"]["mounts"] == ["/", "/boot"] and found["sda"]["rotational"] is True
     assert found["sda"]["holders"] == ["md0"] and found["sda"]["partitions"] == ["sda1", "sda2"]
@@ -173,7 +174,7 @@ def test_unknown_root_disk_is_null_and_said(tmp_path: Path) -> None:
     writer = sysfs_tree.Writer(tmp_path)
     disk(writer, "sda", "8:0")
     writer.put("proc/self/mountinfo", "1 0 0:40 / / rw - zfs rpool/ROOT rw")
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
     assert [d["system"] for d in found["disks"]] == [None]
     assert any("under /" in note for note in found["notes"])
 
@@ -186,7 +187,7 @@ def test_hugepages_and_hybrid_cores(tmp_path: Path) -> None:
     writer.put(f"{where}/nr_hugepages", 900)
     for c in told["cpus"]:
         writer.put(f"sys/devices/system/cpu/cpu{c['cpu']}/cpu_capacity", 1024 if c["cpu"] >= 5 else 718)
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
     assert found["numa"][0]["hugepages"] == [{"size_bytes": 1 << 30, "total": 900}]
     assert [c["kind"] for c in found["cpus"]][4:6] == ["efficiency", "performance"]
 
@@ -196,21 +197,21 @@ def test_kernel_without_numa_is_one_node(tmp_path: Path) -> None:
     writer.put("sys/devices/system/cpu/online", "0-1")
     writer.put("sys/devices/system/cpu/present", "0-1")
     writer.put("proc/meminfo", "MemTotal:       1024 kB")
-    found = facts.read_hardware(str(tmp_path))
+    found = read_hardware(str(tmp_path))
     assert found["numa"] == [{"node": 0, "memory_bytes": 1 << 20, "cpus": [0, 1]}]
     assert [c["core"] for c in found["cpus"]] == [None, None]
 
 
+def by_ansible(root: str) -> dict[str, Any]:
+    """Result of the module as Ansible ships it, with all of module_utils that it imports."""
+    command = [str(Path(sys.executable).parent / "ansible"), "localhost", "--one-line"]
+    command += ["--module-name", "sealing_hardware", "--args", json.dumps({"root": root})]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return dict(json.loads(done.stdout.partition(" => ")[2]))
+
+
 def test_this_machine_and_the_module_itself() -> None:
-    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {}})
-    done = subprocess.run(
-        [sys.executable, ROOT / "library/sealing_hardware.py"],
-        input=arguments,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    answer = json.loads(done.stdout)
+    answer = by_ansible("/")
     assert answer["changed"] is False
     assert answer["ansible_facts"]["sealing_hardware"] == answer["hardware"]
     assert any(c["online"] and c["allowed"] for c in answer["hardware"]["cpus"])
@@ -218,9 +219,5 @@ def test_this_machine_and_the_module_itself() -> None:
 
 
 def test_wrong_root_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"root": str(tmp_path)}})
-    done = subprocess.run(
-        [sys.executable, ROOT / "library/sealing_hardware.py"], input=arguments, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "point root at" in json.loads(done.stdout)["msg"]
+    answer = by_ansible(str(tmp_path))
+    assert "point root at" in answer["msg"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +49,22 @@ def test_hosts_get_what_the_scripts_import_and_no_more() -> None:
         assert f"host_library_source ~ '/{Path(file['path']).name}'" in file["content"]
 
 
+@pytest.mark.parametrize(
+    "script", [script for script in SCRIPTS if list(shared_imports(script))], ids=lambda path: path.name
+)
+def test_a_script_starts_where_a_host_has_it(script: Path, tmp_path: Path) -> None:
+    """From its folder on a host, with Python's own library and nothing else."""
+    (tmp_path / "sealyard_host").mkdir()
+    for name in needed(SCRIPTS):
+        shutil.copy(PACKAGE / name, tmp_path / "sealyard_host")
+    shutil.copy(script, tmp_path)
+    program = (
+        f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); runpy.run_path({str(tmp_path / script.name)!r})"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_role_brings_the_library_before_its_script() -> None:
     for script in SCRIPTS:
         if list(shared_imports(script)):
@@ -66,6 +85,9 @@ def test_a_new_library_restarts_nothing() -> None:
     ("pattern", "home"),
     [
         (r"^\s*(import|from) (urllib|http\.client|requests|httpx)\b", "lotus_api.py"),
+        (r"partition\(\"-\"\)|split\(\"-\"\)|\(\?:-\(\[0-9\]", "cpu_lists.py"),
+        (r"active_mtu:\\s", "rdma_devices.py"),
+        (r"\[1-9\]\[0-9\]\*", "sector_numbers.py"),
     ],
 )
 def test_it_exists_once(pattern: str, home: str) -> None:

@@ -28,6 +28,7 @@ from sealyard.diagnosis.network_check import (
     rdma_identities_due_rounds,
     slurped_network_record,
 )
+from sealyard_host import programs, rdma_devices
 
 
 def card(**given: Any) -> dict[str, Any]:
@@ -256,7 +257,7 @@ def test_figures_of_perftest() -> None:
     assert network_probe.bandwidth(BANDWIDTH) == pytest.approx(92.41e9)
     assert network_probe.latency(LATENCY) == 2.10
     assert network_probe.bandwidth("Couldn't connect") == network_probe.latency("") == 0
-    assert network_probe.last_words("one\n two \n----\n\n") == "two"
+    assert programs.last_words("one\n two \n----\n\n") == "two"
 
 
 def test_counters_that_rose() -> None:
@@ -280,7 +281,7 @@ def test_cards_that_are_no_roce_v2_or_have_small_frames_are_told(tmp_path: Any) 
         "GID of rocep1s0: IB/RoCE v1 and not RoCE v2",
         "RDMA MTU of rocep1s0: 1024 where its interface has 9000",
     ]
-    assert network_probe.active_mtu("\tactive_mtu:\t\t4096 (5)\n") == 4096
+    assert rdma_devices.active_mtu("\tactive_mtu:\t\t4096 (5)\n") == 4096
 
 
 def test_what_the_serving_side_says_counts_too() -> None:

@@ -145,6 +145,7 @@ def test_the_script_says_that_there_is_no_device(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"netdev": "no-such-card"}))
     run = subprocess.run(
         ["/usr/bin/python3", str(SCRIPT), str(tmp_path / "x.json"), "--check"],
+        env={"PYTHONPATH": str(SCRIPT.parents[3] / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

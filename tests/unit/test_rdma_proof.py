@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import rdma_proof as module
+from sealyard_host import rdma_devices
 
 LINK = {"ifname": "rocep65s0", "netdev": "enp65s0np0", "state": "ACTIVE", "physical_state": "LINK_UP"}
 
 
 @pytest.mark.parametrize(("mtu", "expected"), [(1500, 1024), (4096, 2048), (4200, 4096), (9000, 4096)])
 def test_rdma_mtu_of_a_network_mtu(mtu: int, expected: int) -> None:
-    assert module.expected_mtu(mtu) == expected
+    assert rdma_devices.largest_payload(mtu) == expected
 
 
 def test_link() -> None:
@@ -20,7 +21,7 @@ def test_link() -> None:
 
 
 def test_active_mtu_is_not_the_largest_one() -> None:
-    assert module.active_mtu("\t\t\tmax_mtu:\t\t4096 (5)\n\t\t\tactive_mtu:\t\t1024 (3)\n") == 1024
+    assert rdma_devices.active_mtu("\t\t\tmax_mtu:\t\t4096 (5)\n\t\t\tactive_mtu:\t\t1024 (3)\n") == 1024
 
 
 def test_the_address_needs_a_gid_of_roce_v2() -> None:

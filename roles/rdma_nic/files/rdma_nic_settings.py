@@ -3,15 +3,12 @@
 lossless priority, CPUs of interrupts.
 
 `rdma_nic_settings.py FILE [--check]` applies what FILE says, only where it differs, and prints one JSON object:
-{"changed": [WORDS], "impossible": [WORDS]}. Standard library only; run by rdma-nic@.service at every appearance of the
-card, and by Ansible.
+{"changed": [WORDS], "impossible": [WORDS]}. Run by rdma-nic@.service at every appearance of the card, and by Ansible.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-SYS = Path("/sys")
+from sealyard_host import programs
+from sealyard_host.rdma_devices import SYS, active_mtu, device_of, largest_payload
+
 DEVICE_LIMIT_SEC = 30
-# Bytes of RDMA headers that a frame carries at most beside its payload.
-HEADERS_BYTES = 108
-PAYLOADS_BYTES = (4096, 2048, 1024, 512, 256)
 
 
 @dataclass(frozen=True)
@@ -39,30 +35,12 @@ class Setting:
 
 def run(command: Sequence[str]) -> str:
     """Standard output of a program; OSError with its last words when it fails."""
-    done = subprocess.run(list(command), capture_output=True, text=True, check=False, timeout=30)
-    if done.returncode != 0:
-        raise OSError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+    return programs.run(*command, timeout_sec=30)
 
 
 def read(path: Path) -> str:
     """Text of a file without its end of line."""
     return path.read_text().strip()
-
-
-def rdma_device(netdev: str, sys_dir: Path = SYS) -> str:
-    """The RDMA device of a network interface, empty where it has none (yet)."""
-    for device in sorted((sys_dir / "class/infiniband").glob("*")):
-        places = [*device.glob("ports/*/gid_attrs/ndevs/0"), *device.glob("parent")]
-        for place in places:
-            try:
-                if read(place) == netdev:
-                    return device.name
-            except OSError:
-                continue
-        if (device / "device/net" / netdev).exists():
-            return device.name
-    return ""
 
 
 def class_settings(device: str, wanted: dict[str, Any], sys_dir: Path = SYS) -> Iterator[Setting]:
@@ -86,9 +64,8 @@ def payload_settings(netdev: str, device: str, sys_dir: Path = SYS) -> Iterator[
     """
     path = sys_dir / "class/net" / netdev / "mtu"
     frame_bytes = int(read(path))
-    active = re.search(r"active_mtu:\s*(\d+)", run(["ibv_devinfo", "-d", device]))
-    fits = max(size for size in PAYLOADS_BYTES if size == PAYLOADS_BYTES[-1] or size + HEADERS_BYTES <= frame_bytes)
-    found = int(active.group(1)) if active else 0
+    fits = largest_payload(frame_bytes)
+    found = active_mtu(run(["ibv_devinfo", "-d", device]))
 
     def look_again() -> None:
         if not (sys_dir / "class/infiniband" / device / "parent").exists():
@@ -139,8 +116,8 @@ def interrupt_settings(netdev: str, cpus: Sequence[int], proc: Path, sys_dir: Pa
 
 def balancer_settings() -> Iterator[Setting]:
     """irqbalance stopped: it would move the interrupts again within ten seconds."""
-    asked = subprocess.run(["systemctl", "is-active", "irqbalance"], capture_output=True, text=True, check=False)
-    found = "running" if asked.stdout.strip() == "active" else "stopped"
+    asked = programs.output("systemctl", "is-active", "irqbalance", timeout_sec=30)
+    found = "running" if asked.strip() == "active" else "stopped"
     yield Setting("irqbalance", found, "stopped", partial(run, ["systemctl", "stop", "irqbalance"]))
 
 
@@ -177,7 +154,7 @@ def main(arguments: list[str]) -> int:
     wanted = json.loads(Path(arguments[0]).read_text())
     check = "--check" in arguments[1:]
     limit = time.monotonic() + (0 if check else DEVICE_LIMIT_SEC)
-    while not (device := rdma_device(wanted["netdev"])) and time.monotonic() < limit:
+    while not (device := device_of(wanted["netdev"])) and time.monotonic() < limit:
         time.sleep(0.2)
     if not device:
         print(json.dumps({"changed": [], "impossible": [f"{wanted['netdev']} has no RDMA device"]}))

@@ -1,0 +1,1 @@
+"""What the planner needs to know of a machine, read from /sys, /proc and nvidia-smi."""

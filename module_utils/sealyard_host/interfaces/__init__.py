@@ -1,0 +1,1 @@
+"""Network interfaces of RDMA cards: how they are, who configures them, and a change that takes itself back."""
