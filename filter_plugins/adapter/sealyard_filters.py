@@ -24,7 +24,7 @@ from sealyard.hosts import builds, miners, rdma, shares, workers
 from sealyard.inventory.checks.inventory import Inventory
 from sealyard.inventory.planner_input import plan_input
 from sealyard.inventory.preflight import inventory_problems, preflight_text
-from sealyard.inventory.variables import PLAN_FACTS, Problem, Unreadable, cluster_options, role_options
+from sealyard.inventory.variables import PLAN_FACTS, ROLES_DIR, Problem, Unreadable, cluster_options, role_options
 from sealyard.lotus.config import lotus_config
 from sealyard.operations import counter_move, handover, proving_deadline, scheduler_switch
 from sealyard.pages.plan_page import plan_page
@@ -158,11 +158,11 @@ def sealing_preflight(
 
     `applied` is the path of the plan applied last; the two switches as in `inventory_problems`.
     """
-    roles = role_options(ROOT / "roles")
+    roles = role_options(ROLES_DIR)
     hosts = [str(host) for host in groups.get("all", ())]
     inventory = Inventory(
         groups={str(group): [str(host) for host in members] for group, members in groups.items()},
-        hostvars={host: _our_variables(hostvars[host], (*roles, "sealing", "vault")) for host in hosts},
+        hostvars={host: _our_variables(hostvars[host], (*roles, "vault")) for host in hosts},
         roles=roles,
         cluster=cluster_options(),
         found={host: hardware for host in hosts if (hardware := _found_hardware(hostvars[host]))},

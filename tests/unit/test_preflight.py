@@ -113,6 +113,16 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [("lotus_daemon_config_dir", "sealing_config_dir"), ("lotus_install_root", "sealing_install_root")],
+)
+def test_a_roles_own_copy_of_a_cluster_variable_is_told_by_the_clusters_name(old: str, new: str) -> None:
+    groups, hostvars = inventory()
+    hostvars["box"][old] = "/x"
+    assert [one["remedy"] for one in check(groups, hostvars)] == [f"{new}:"]
+
+
+@pytest.mark.parametrize(
     ("option", "value", "wrong"),
     [
         ({"type": "bool"}, "false", True),

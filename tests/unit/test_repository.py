@@ -185,6 +185,34 @@ def test_cluster_variables_are_documented() -> None:
     assert not unknown
 
 
+NAMES = re.compile(
+    r"(?<=register: )\w+|(?<=loop_var: )\w+|(?<=index_var: )\w+|\b\w+(?=:)|(?<=% set )\w+|(?<=% for )\w+|(?<=&)\w+"
+)
+"""Where YAML and Jinja give something a name."""
+
+
+def test_roles_use_variables_that_are_there() -> None:
+    """A word with a role's prefix that nothing is called by is found on a host only, in the middle of a run."""
+    known = {role.name for role in ROLES}
+    known |= {path.stem for path in (*ROOT.glob("library/*.py"), *ROOT.glob("roles/*/files/*"))}
+    for path in ROOT.glob("filter_plugins/*/*.py"):
+        known |= set(re.findall(r'"(\w+)":', path.read_text(encoding="utf-8")))
+    ours = [(path, text) for path, text in texts(".yml", ".j2") if by_name(path).startswith(("roles/", "playbooks/"))]
+    for _, text in ours:
+        known |= set(NAMES.findall(text))
+    word = re.compile(rf"(?<![\w./-])(?:{'|'.join(role.name for role in ROLES)})_\w+")
+    unknown = {
+        f"{by_name(path)}: {name}"
+        for path, text in ours
+        if path.parent.name != "meta"
+        for line in text.splitlines()
+        if not line.lstrip().startswith("#")
+        for name in word.findall(line)
+        if name not in known
+    }
+    assert not unknown
+
+
 def test_playbooks_parse() -> None:
     program = Path(sys.executable).parent / "ansible-playbook"
     command = [str(program), "--syntax-check", "-i", "localhost,", *map(str, PLAYBOOKS)]

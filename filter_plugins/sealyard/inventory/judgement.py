@@ -11,7 +11,7 @@ from typing import Any
 
 from sealyard.inventory.checks import fork, groups, hardware, lotus, network, rdma, secrets, shares, storage, variables
 from sealyard.inventory.checks.inventory import Check, Inventory, problem
-from sealyard.inventory.planner_input import CLUSTER, PER_HOST
+from sealyard.inventory.planner_input import variable_of
 from sealyard.inventory.variables import Problem, shown
 
 CHECKS: tuple[Check, ...] = (
@@ -104,19 +104,18 @@ def _inventory_name(path: str) -> tuple[str, str]:
     """Return host and variable of a path in the planner's input, such as `hosts.pc1-a.stores[0]`."""
     part, _, rest = path.partition(".")
     if part == "settings":
-        return "all", _variable_of(rest, CLUSTER)
+        return "all", _variable_of(rest)
     if part == "hosts" and rest:
         host, _, field = rest.partition(".")
-        return host, _variable_of(field, PER_HOST) if field else "groups"
+        return host, _variable_of(field) if field else "groups"
     if part == "groups" and rest:
         return "all", f"sealing_groups.{rest}"
     return "groups", path
 
 
-def _variable_of(field: str, variables: Mapping[str, str]) -> str:
+def _variable_of(field: str) -> str:
     name = re.split(r"[.[]", field, maxsplit=1)[0]
-    by_field = {field: variable for variable, field in variables.items()}
-    return by_field.get(name, f"sealing_{name}") + field[len(name) :]
+    return variable_of(name) + field[len(name) :]
 
 
 def _merged(problems: Sequence[Problem], hosts: Sequence[str]) -> list[Problem]:

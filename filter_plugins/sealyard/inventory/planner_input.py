@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sealyard.planner.document import ROLES
+from sealyard.inventory.variables import cluster_options
+from sealyard.planner.document import ROLES, input_schema
 
-CLUSTER: Final = {
-    "sealing_stack": "stack",
-    "sealing_miner_layout": "miner_layout",
-    "sealing_network": "network",
-    "sealing_sector_size": "sector_size",
-    "sealing_actor": "actor",
-    "sealing_deal_share": "deal_share",
-    "sealing_allow_regroup": "allow_regroup",
-    "sealing_sector_number_start": "sector_number_start",
-    "sealing_switch_ports": "switch_ports",
-    "sealing_rdma_vlan": "rdma_vlan",
-}
-PER_HOST: Final = {
-    "sealing_worker_group": "group",
-    "sealing_rack": "rack",
-    "sealing_switch": "switch",
-    "sealing_reserved_cores": "reserved_cores",
-    "sealing_sdr_producers": "sdr_producers",
-    "sealing_scratch_path": "scratch_path",
-    "sealing_scratch_bytes": "scratch_bytes",
-    "sealing_measured_sec": "measured_sec",
-    "sealing_stores": "stores",
-    "sealing_worker_port": "worker_port",
-    "sealing_address": "address",
-    "sealing_rdma_address": "rdma_address",
-    "sealing_mount_transport": "mount_transport",
-    "sealing_exports": "exports",
-    "sealing_mounts": "mounts",
-}
+NOT_BY_RULE: Final = {"group": "sealing_worker_group"}
+"""Fields of the planner's input that are not variable `sealing_FIELD`."""
+
+READ_APART: Final = ("hardware",)
+"""Fields whose value is looked for in more places than the inventory."""
+
+
+def variable_of(field: str) -> str:
+    """Return the inventory's name of a field of the planner's settings or of a host."""
+    return NOT_BY_RULE.get(field, f"sealing_{field}")
+
+
+@functools.cache
+def fields(part: str) -> dict[str, str]:
+    """Return variable to field of `settings` or `host`: what the planner takes there and the cluster declares.
+
+    A field of both is a host's, so that group_vars can give it to some hosts.
+    """
+    taken: dict[str, dict[str, Any]] = input_schema()["$defs"]
+    mine = [field for field in taken[part]["properties"] if field not in READ_APART]
+    if part == "settings":
+        mine = [field for field in mine if field not in taken["host"]["properties"]]
+    return {variable_of(field): field for field in mine if variable_of(field) in cluster_options()}
 
 
 RDMA_SETTINGS: Final = ("rdma_dscp", "rdma_priority", "rdma_lossless")
@@ -69,9 +65,11 @@ def plan_input(
         if not host["roles"]:
             continue
         if not settings:
-            settings = {key: own.get(variable) for variable, key in CLUSTER.items() if own.get(variable) is not None}
+            settings = {
+                key: own.get(variable) for variable, key in fields("settings").items() if own.get(variable) is not None
+            }
             groups = own.get("sealing_groups") or {}
-        for variable, key in PER_HOST.items():
+        for variable, key in fields("host").items():
             value = own.get(variable)
             if value is not None:
                 host[key] = value

@@ -1,7 +1,6 @@
 """What a variable of the inventory may be: its name, type and choices.
 
-The rules are read from `cluster_variables.yml` (variables of the whole cluster) and from the roles' argument specs,
-both in the form of Ansible's role argument specification.
+The rules are the argument specs of the roles; that of role `sealing` declares the variables of the whole cluster.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import yaml
 
@@ -21,6 +20,17 @@ Options = Mapping[str, Mapping[str, Any]]
 
 PLAN_FACTS = ("sealing_plan", "sealing_cluster_plan", "sealing_host_plan", "sector_counter_move")
 """How the names begin that playbooks/plan.yml sets on hosts: results, not input. The last one is of the playbook."""
+
+RENAMED: Final = {
+    "lotus_install_root": "sealing_install_root",
+    "lotus_miner_group": "sealing_user_group",
+    "proof_parameters_dir": "sealing_parameters_dir",
+    "proof_parameters_trust": "sealing_trust_parameters",
+    "sector_counter_backup_dir": "sealing_counter_backup_dir",
+    "sector_counter_group": "sealing_user_group",
+    "sector_counter_state_dir": "sealing_counter_state_dir",
+}
+"""Variables of roles that are the cluster's now; ROLE_X that is sealing_X is found without."""
 
 SECRET_WORDS = ("token", "secret", "password", "wallet", "private", "vault_")
 
@@ -51,11 +61,16 @@ class Finding:
     remedy: str
 
 
-@functools.cache
+ROLES_DIR: Final = Path(__file__).resolve().parents[3] / "roles"
+CLUSTER_ROLE: Final = "sealing"
+GIVEN_BY_E: Final = ("sealing_allow_regroup",)
+"""Booleans for one run: -e makes a text of them, and only the planner reads them."""
+
+
 def cluster_options() -> Options:
     """Return the options of the cluster-wide variables."""
-    loaded = yaml.safe_load((Path(__file__).parent / "cluster_variables.yml").read_text(encoding="utf-8"))
-    return dict(loaded)
+    options = role_options(ROLES_DIR)[CLUSTER_ROLE]
+    return {name: {**option, "command_line": name in GIVEN_BY_E} for name, option in options.items()}
 
 
 @functools.cache

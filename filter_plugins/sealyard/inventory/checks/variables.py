@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sealyard.inventory.checks.inventory import Inventory, problem
-from sealyard.inventory.variables import Problem, Unreadable, findings, nearest, shown
+from sealyard.inventory.variables import RENAMED, Problem, Unreadable, findings, nearest, shown
 
 SECTOR_SIZES = {
     "devnet": ("2KiB", "8MiB", "512MiB"),
@@ -52,6 +52,8 @@ def check_variables(inventory: Inventory) -> Iterator[Problem]:
             if owner:
                 near = nearest(name, list(known))
                 whose = "the cluster" if owner == "sealing" and owner not in inventory.roles else f"role {owner}"
+                own = RENAMED.get(name, f"sealing_{name.removeprefix(f'{owner}_')}")
+                near = own if own in inventory.cluster else near
                 remedy = f"{near}:" if near else f"a name that does not start with {owner}_"
                 yield problem(host, name, shown(name, value), f"is no variable of {whose}", remedy)
 
