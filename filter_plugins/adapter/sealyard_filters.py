@@ -22,6 +22,7 @@ from sealyard.diagnosis import network_check, verify, why_idle
 from sealyard.errors import SealyardError
 from sealyard.hosts import builds, miners, rdma, shares, workers
 from sealyard.inventory.checks.inventory import Inventory
+from sealyard.inventory.groups import groups_missing_parents
 from sealyard.inventory.planner_input import plan_input
 from sealyard.inventory.preflight import inventory_problems, preflight_text
 from sealyard.inventory.variables import PLAN_FACTS, ROLES_DIR, Problem, Unreadable, cluster_options, role_options
@@ -198,6 +199,7 @@ def _found_hardware(variables: Mapping[str, Any]) -> Any:
 # Names
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    "groups_missing_parents": groups_missing_parents,
     # the plan
     "pledge_rule": pledge_rule,
     "sealing_plan": sealing_plan,

@@ -18,7 +18,6 @@ CHECKS: tuple[Check, ...] = (
     groups.check_group_names,
     groups.check_host_has_a_group,
     groups.check_same_names,
-    groups.check_parent_groups,
     groups.check_miners,
     groups.check_private_daemon,
     groups.check_worker_group,

@@ -37,21 +37,10 @@ def check_host_has_a_group(inventory: Inventory) -> Iterator[Problem]:
 def check_same_names(inventory: Inventory) -> Iterator[Problem]:
     """Ansible takes a name that is both for either, now one, now the other."""
     for host in inventory.hostvars:
-        if host in inventory.groups:
+        if host in inventory.groups or host in PARENT_GROUPS:
             yield problem(
                 "hosts", host, host, "is also the name of a group", f"another name for the host, such as {host}-1:"
             )
-
-
-def check_parent_groups(inventory: Inventory) -> Iterator[Problem]:
-    """Playbooks name the parents daemon, miner and worker: a host outside would be passed by without a word."""
-    children = {"daemon": ("daemon_public", "daemon_private"), "miner": MINER_GROUPS, "worker": WORKER_GROUPS}
-    for parent, groups in children.items():
-        for group in groups:
-            missing = [host for host in inventory.hosts(group) if not inventory.is_in(host, parent)]
-            if missing:
-                text = f"is not under group {parent}, so the playbooks would pass {missing[0]} by"
-                yield problem("groups", group, ", ".join(missing), text, f"{parent}: children: {group}:")
 
 
 def check_miners(inventory: Inventory) -> Iterator[Problem]:
