@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sealyard import plan
-from sealyard.planner.document import ROLES, STACKS, input_schema
+from sealyard import plan, stacks
+from sealyard.planner.document import ROLES, input_schema
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "filter_plugins/adapter"))
@@ -168,7 +168,7 @@ anything = st.recursive(
     | st.booleans()
     | st.integers(-5, 1 << 70)
     | st.floats()
-    | st.sampled_from(["", "0", "x", *ROLES, *STACKS]),
+    | st.sampled_from(["", "0", "x", *ROLES, *stacks.names()]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["cpu", "node", "name", "a"]), inner),
     max_leaves=6,
 )

@@ -102,7 +102,7 @@ def worker(name: str, cpus: str, producers: int = 1, pc1: int = 1) -> dict[str, 
 
 def test_one_process_per_bundle_is_clean() -> None:
     workers = [worker("pc1-0", "0-1,32-33"), worker("pc1-1", "2-3,34-35"), worker("pc1-2", "20-23,52-55", 3)]
-    assert judge_pc1("h", topology(*EPYC), workers) == []
+    assert judge_pc1(topology(*EPYC), workers) == []
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_one_process_per_bundle_is_clean() -> None:
     ],
 )
 def test_what_would_panic_or_run_unpinned_beside_another_is_an_error(bad: dict[str, Any], word: str) -> None:
-    errors = judge_pc1("h", topology(*SINGLE), [bad])
-    assert any(word in error["problem"] for error in errors)
-    assert all(error["path"] == "hosts.h.workers.pc1-0" and error["remedy"] for error in errors)
+    errors = judge_pc1(topology(*SINGLE), [bad])
+    assert any(word in error.problem for error in errors)
+    assert all(error.path == "workers.pc1-0" and error.remedy for error in errors)
 
 
 def test_a_pc1_on_another_workers_cores_is_an_error() -> None:
     machine = topology(2, 1, 4, 1, interleaved=True)
     workers = [worker("pc1-0", "0,2,4,6", 3), worker("pc1-1", "1,3,5,7", 3)]
-    assert judge_pc1("h", machine, workers) == []
-    errors = judge_pc1("h", machine, workers, cgroup_cpuset=False)
-    assert any("belongs to pc1-1" in error["problem"] for error in errors)
+    assert judge_pc1(machine, workers) == []
+    errors = judge_pc1(machine, workers, cgroup_cpuset=False)
+    assert any("belongs to pc1-1" in error.problem for error in errors)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sealyard.diagnosis.log_lines import QUOTA
+from sealyard.lotus.figures import SECTOR_BYTES
 
 SHORT = {
     "seal/v0/addpiece": "AP",
@@ -21,7 +22,6 @@ SHORT = {
 }
 """Task types of the API and their short names (contract resources.json, tasks.*.task_type)."""
 
-SECTOR_BYTES = {"2KiB": 2 << 10, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 32 << 30, "64GiB": 64 << 30}
 PROOFS_OF_A_SIZE = 5
 """Registered seal proofs repeat the five sector sizes in this order."""
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealyard.hardware.cpu_list import parse_cpus
-
-Error = dict[str, Any]
+from sealyard.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +101,21 @@ def sdr_core_units(
 
 
 def judge_pc1(
-    host: str, topology: Mapping[str, Any], workers: Sequence[Mapping[str, Any]], *, cgroup_cpuset: bool = True
-) -> list[Error]:
+    topology: Mapping[str, Any], workers: Sequence[Mapping[str, Any]], *, cgroup_cpuset: bool = True
+) -> list[Problem]:
     """Return one error for each PC1 worker that would panic, run unpinned beside another, or on another's cores.
 
-    `workers` are a plan's workers of one host. Without `cgroup_cpuset` each process sees the whole machine and has its
-    `cpus` as an affinity mask only (CPUAffinity=, taskset).
+    `workers` are a plan's workers of one host; paths begin at the host. Without `cgroup_cpuset` each process sees the
+    whole machine and has its `cpus` as an affinity mask only (CPUAffinity=, taskset).
     """
-    errors: list[Error] = []
+    errors: list[Problem] = []
     by_number = {cpu["cpu"]: cpu for cpu in topology["cpus"]}
     owner = {cpu: w["name"] for w in workers for cpu in parse_cpus(w["cpus"])}
     taken: dict[int, str] = {}
     for worker in workers:
         if "PC1" not in worker["tasks"] or not worker["producers"]:
             continue
-        path = f"hosts.{host}.workers.{worker['name']}"
+        path = f"workers.{worker['name']}"
         cpus = parse_cpus(worker["cpus"])
         own = {"cpus": [by_number[cpu] for cpu in cpus if cpu in by_number]}
         seen = sdr_core_units(own if cgroup_cpuset else topology, None, cpus, worker["producers"])
@@ -155,5 +154,5 @@ def judge_pc1(
     return errors
 
 
-def _error(path: str, worker: Mapping[str, Any], problem: str, remedy: str) -> Error:
-    return {"path": path, "value": worker["cpus"], "problem": problem, "remedy": remedy}
+def _error(path: str, worker: Mapping[str, Any], problem: str, remedy: str) -> Problem:
+    return Problem(path=path, value=worker["cpus"], problem=problem, remedy=remedy)

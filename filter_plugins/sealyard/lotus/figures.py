@@ -11,7 +11,8 @@ from typing import Any, Final
 
 GIB: Final = 1 << 30
 DAY_SEC: Final = 86400
-SECTOR_SIZES: Final = ("2KiB", "8MiB", "512MiB", "32GiB", "64GiB")
+SECTOR_BYTES: Final = {"2KiB": 2 << 10, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 32 << 30, "64GiB": 64 << 30}
+SECTOR_SIZES: Final = tuple(SECTOR_BYTES)
 
 
 @functools.cache

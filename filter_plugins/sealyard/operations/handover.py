@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sealyard.diagnosis.miner import SECTOR_BYTES
 from sealyard.errors import SealyardError
 from sealyard.hosts.miners import members
 from sealyard.hosts.workers import TASK_TYPES
+from sealyard.lotus.figures import SECTOR_BYTES
 from sealyard.operations.proving_deadline import actor_deadline_calls, result_of
 from sealyard.operations.unaccounted import AT_REST, GONE, ON_CHAIN, unaccounted_sectors, unaccounted_text
 

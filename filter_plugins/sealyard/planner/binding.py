@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sealyard.hardware.cpu_list import format_cpus
 from sealyard.hardware.machine import Core, Domain, Gpu, Machine
 from sealyard.lotus.figures import DAY_SEC, GIB, Figures, model
-from sealyard.planner.splits import Mode, Shape, Supply, capped, scratch_pc2_per_day, scratch_slots
+from sealyard.plan.layout import Layout, Slot
+from sealyard.plan.supply import Supply
+from sealyard.planner.splits import Mode, Shape, capped, scratch_pc2_per_day, scratch_slots
+from sealyard.problem import Problem
 
 LARGEST_BUNDLE = 4
 """1 hasher + 3 producers: the default of FIL_PROOFS_MULTICORE_SDR_PRODUCERS; more producers have nothing to do."""
@@ -33,42 +35,6 @@ class Wanted:
     uniform: bool = False
     hugepages: bool = False
     """Whether this stack's PC1 can keep its layers in hugepages."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One worker process to be."""
-
-    tasks: tuple[str, ...]
-    cores: list[Core]
-    producers: int = 0
-    gpu: Gpu | None = None
-    node: int | None = None
-    memory_bytes: int = 0
-    why: str = ""
-    bundles: list[list[Core]] = field(default_factory=list)
-    """PC1 bundles of a process that runs several; empty: the cores are the one bundle."""
-    core_groups: tuple[int, int] | None = None
-    """Half-open range of core groups, on the fork."""
-    hugepages: bool = False
-    """The layers of its PC1 lie in hugepages, not in ordinary memory."""
-
-    @property
-    def cpus(self) -> str:
-        return format_cpus(cpu for core in self.cores for cpu in core.cpus)
-
-
-@dataclass(slots=True)
-class Layout:
-    """What a host will run, what that brings, and what limits it in words."""
-
-    reserved: list[Core] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    idle: list[Core] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    errors: list[dict[str, object]] = field(default_factory=list)
-    bound_by: dict[str, str] = field(default_factory=dict)
-    supply: Supply = field(default_factory=Supply)
 
 
 class _Cores:
@@ -142,8 +108,8 @@ def _reserve_unit(wanted: Wanted) -> int:
     return wanted.producers + 1 if wanted.producers is not None else 2
 
 
-def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, place: str) -> Layout:
-    """Return the host's layout for one way of splitting it. `place` names the host in errors, e.g. `hosts.pc1-a`."""
+def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures) -> Layout:
+    """Return the host's layout for one way of splitting it; its errors' paths begin at the host."""
     layout = Layout()
     free = _Cores(machine.cores)
     unit = (wanted.producers + 1) if wanted.producers is not None else 2
@@ -155,27 +121,27 @@ def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures, place: 
         )
     if free.total() == 0:
         layout.errors.append(
-            {
-                "path": f"{place}.reserved_cores",
-                "value": wanted.reserved_cores,
-                "problem": f"all {len(machine.cores)} usable cores of the host are reserved for the system",
-                "remedy": f"sealing_reserved_cores: {max(0, len(machine.cores) - len(wanted.tasks))}",
-            }
+            Problem(
+                path="reserved_cores",
+                value=wanted.reserved_cores,
+                problem=f"all {len(machine.cores)} usable cores of the host are reserved for the system",
+                remedy=f"sealing_reserved_cores: {max(0, len(machine.cores) - len(wanted.tasks))}",
+            )
         )
         return layout
     if free.total() == 1 and len(wanted.tasks) > 1:
         _one_worker(machine, wanted, figures, free, layout)
-        _rates(machine, wanted, figures, layout, place)
+        _rates(machine, wanted, figures, layout)
         return layout
     with_pc1 = "PC1" in wanted.tasks and mode.pc1_most != 0
     engines = _engines(machine, wanted, mode, figures, free, layout, unit if with_pc1 else 0) if mode.engines else []
     if with_pc1:
-        _bundles(machine, wanted, figures, free, layout, engines, place, mode.pc1_most)
+        _bundles(machine, wanted, figures, free, layout, engines, mode.pc1_most)
     _spread_rest(free, engines)
     layout.slots.extend(engines)
     layout.idle = sorted((c for cores in free.free.values() for c in cores), key=lambda c: c.cpus)
-    _memory(machine, figures, layout, place)
-    _rates(machine, wanted, figures, layout, place)
+    _memory(machine, figures, layout)
+    _rates(machine, wanted, figures, layout)
     return layout
 
 
@@ -386,7 +352,6 @@ def _bundles(
     free: _Cores,
     layout: Layout,
     engines: Sequence[Slot],
-    place: str,
     most_pc1: int | None,
 ) -> None:
     by_memory, by_scratch = _pc1_limits(machine, wanted, figures, engines)
@@ -401,26 +366,26 @@ def _bundles(
             taken = sum(_engine_bytes(figures, slot.tasks) for slot in engines)
             beside = f" beside {' and '.join(_counted(engines))} ({taken / GIB:.0f} GiB)"
         layout.errors.append(
-            {
-                "path": f"{place}.hardware.memory" if short == "memory" else f"{place}.scratch_bytes",
-                "value": have,
-                "problem": f"{short} for not one PC1 of a {figures.sector_size} sector "
+            Problem(
+                path="hardware.memory" if short == "memory" else "scratch_bytes",
+                value=have,
+                problem=f"{short} for not one PC1 of a {figures.sector_size} sector "
                 f"({need / GIB:.0f} GiB each){beside}",
-                "remedy": f"take the host out of {'one of its task groups' if beside else 'pc1_worker'}, "
+                remedy=f"take the host out of {'one of its task groups' if beside else 'pc1_worker'}, "
                 f"or give it more {short}",
-            }
+            )
         )
         most = 1
     sizes = {d: len(cores) for d, cores in free.free.items() if cores}
     unit, spanning = _unit(wanted, sizes, most, free)
     if unit == 0:
         layout.errors.append(
-            {
-                "path": f"{place}.sdr_producers",
-                "value": wanted.producers,
-                "problem": f"no L3 and no NUMA node has {(wanted.producers or 0) + 1} free cores for one PC1",
-                "remedy": f"sealing_sdr_producers: {max(0, max(sizes.values(), default=1) - 1)}",
-            }
+            Problem(
+                path="sdr_producers",
+                value=wanted.producers,
+                problem=f"no L3 and no NUMA node has {(wanted.producers or 0) + 1} free cores for one PC1",
+                remedy=f"sealing_sdr_producers: {max(0, max(sizes.values(), default=1) - 1)}",
+            )
         )
         return
     if spanning:
@@ -565,7 +530,7 @@ def _one_worker(machine: Machine, wanted: Wanted, figures: Figures, free: _Cores
     gpu = next((g for g in machine.gpus), None) if set(PROVING) & wanted.tasks else None
     layout.warnings.append("one usable core for all tasks: a single worker does them one after another")
     layout.slots.append(Slot(tasks, free.take_spare(node, 1, 1), 0, gpu, node, why="the only core left by the system"))
-    _memory(machine, figures, layout, "")
+    _memory(machine, figures, layout)
 
 
 def _spread_rest(free: _Cores, engines: Sequence[Slot]) -> None:
@@ -582,7 +547,7 @@ def _spread_rest(free: _Cores, engines: Sequence[Slot]) -> None:
         slot.cores.sort(key=lambda core: core.cpus)
 
 
-def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> None:
+def _memory(machine: Machine, figures: Figures, layout: Layout) -> None:
     """Give each worker its memory: what its tasks need, and what is recommended where there is enough."""
     floor = GIB  # a worker process and its RPC buffers; inferred
     for slot in layout.slots:
@@ -610,17 +575,17 @@ def _memory(machine: Machine, figures: Figures, layout: Layout, place: str) -> N
         plural = len(engines) > 1
         each = f"{_engine_bytes(figures, engines[0].tasks) / GIB:.0f} GiB {'do' if plural else 'does'}"
         layout.errors.append(
-            {
-                "path": f"{place}.hardware.memory",
-                "value": machine.memory_bytes,
-                "problem": f"{len(engines)} {tasks} worker{'s' if plural else ''} of {each} "
+            Problem(
+                path="hardware.memory",
+                value=machine.memory_bytes,
+                problem=f"{len(engines)} {tasks} worker{'s' if plural else ''} of {each} "
                 f"not fit {machine.memory_bytes / GIB:.0f} GiB",
-                "remedy": "take the host out of one of its task groups, or give it more memory",
-            }
+                remedy="take the host out of one of its task groups, or give it more memory",
+            )
         )
 
 
-def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, place: str) -> None:
+def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout) -> None:
     """Fill in what the layout can do: sectors per day by stage, PC2 as far as the scratch holds what arrives."""
     pc1 = pc2 = c2 = both_pc2 = both_c2 = 0.0
     for slot in layout.slots:
@@ -637,12 +602,12 @@ def _rates(machine: Machine, wanted: Wanted, figures: Figures, layout: Layout, p
     most = scratch_pc2_per_day(figures, wanted.scratch_bytes, slots)
     if most == 0 and pc2 + both_pc2 and not layout.errors:
         layout.errors.append(
-            {
-                "path": f"{place}.scratch_bytes",
-                "value": wanted.scratch_bytes,
-                "problem": f"scratch for not one sector beside PC1 ({figures.peak_bytes / 1e12:.2f} TB each)",
-                "remedy": "take the host out of pc2_worker, or give it more scratch",
-            }
+            Problem(
+                path="scratch_bytes",
+                value=wanted.scratch_bytes,
+                problem=f"scratch for not one sector beside PC1 ({figures.peak_bytes / 1e12:.2f} TB each)",
+                remedy="take the host out of pc2_worker, or give it more scratch",
+            )
         )
     if "engines" in layout.bound_by:
         proving = _counted(slot for slot in layout.slots if not {"AP", "PC1"} & set(slot.tasks))

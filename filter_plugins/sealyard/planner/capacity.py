@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sealyard.lotus.figures import Figures
+from sealyard.plan.supply import Supply
+from sealyard.plan.types import Capacity, GroupCapacity, HostCapacity, MinerCapacity, Owner, StageCapacity
 from sealyard.plan.words import rate_text
 from sealyard.planner.grouping import Group
-from sealyard.planner.splits import Supply, c2_cost
-
-Owner = tuple[str, str]
-"""Inventory host and role (seal or deal) of a sealing miner."""
+from sealyard.planner.splits import c2_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def balance(
     miner_of_pool: Mapping[str, Owner],
     reports: Mapping[str, HostReport],
     fig: Figures,
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Capacity, list[str]]:
     """Return the plan's `capacity`, and warnings."""
     supplies = {group.name: sum_supplies(group.hosts, reports) for group in groups}
     by_miner: dict[Owner | None, list[Group]] = {}
@@ -101,8 +99,8 @@ def balance(
     for name, serves in miner_of_pool.items():
         pools.setdefault(serves, []).append(name)
     notes: list[str] = []
-    group_rows: dict[str, Any] = {}
-    miner_rows: dict[str, Any] = {}
+    group_rows: dict[str, GroupCapacity] = {}
+    miner_rows: dict[str, MinerCapacity] = {}
     total = crossing = 0.0
     for owner, own in by_miner.items():
         pool = pools.get(owner, []) if owner is not None else []
@@ -114,7 +112,7 @@ def balance(
         total += rate
         able = sum(_able(supplies[group.name]) for group in own)
         if owner is not None:
-            miner_rows[f"{owner[0]}/{owner[1]}"] = {"sectors_per_day": round(rate, 2), "c2_hosts": sorted(pool)}
+            miner_rows[f"{owner[0]}/{owner[1]}"] = MinerCapacity(round(rate, 2), tuple(sorted(pool)))
             if rate < able * 0.999:
                 notes.append(
                     f"C2 binds miner {owner[0]}: {rate_text(rate)} sectors per day of {rate_text(able)} "
@@ -125,13 +123,13 @@ def balance(
             moved = _bytes_moved(group, reports, sealed, supply.pc1, fig.moved_bytes)
             crossing += moved
             pc2 = supply.pc2 + supply.both_pc2
-            group_rows[group.name] = {
-                "sectors_per_day": round(sealed, 2),
-                "pc1_sectors_per_day": round(supply.pc1, 2),
-                "pc2_sectors_per_day": round(pc2, 2),
-                "bytes_per_day_between_hosts": round(moved),
-                "bound_by": "C2" if sealed < _able(supply) * 0.999 else "PC1" if supply.pc1 <= pc2 else "PC2",
-            }
+            group_rows[group.name] = GroupCapacity(
+                sectors_per_day=round(sealed, 2),
+                pc1_sectors_per_day=round(supply.pc1, 2),
+                pc2_sectors_per_day=round(pc2, 2),
+                bytes_per_day_between_hosts=round(moved),
+                bound_by="C2" if sealed < _able(supply) * 0.999 else "PC1" if supply.pc1 <= pc2 else "PC2",
+            )
     fleet = sum_supplies(list(reports), reports)
     stages = {
         "PC1": fleet.pc1,
@@ -141,16 +139,17 @@ def balance(
     workers = {task: sum(report.workers.get(task, 0) for report in reports.values()) for task in stages}
     if workers["PC1"] and not workers["C2"]:
         notes.append("no host does C2: add one to c2_worker, or sectors stop at Committing")
-    return {
-        "sectors_per_day": round(total, 2),
-        "bottleneck": _bottleneck(total, stages, workers),
-        "stages": {t: {"workers": workers[t], "sectors_per_day": round(stages[t], 2)} for t in stages},
-        "groups": dict(sorted(group_rows.items())),
-        "miners": dict(sorted(miner_rows.items())),
-        "hosts": {name: _host_row(report) for name, report in sorted(reports.items())},
-        "bytes_per_day_between_hosts": round(crossing),
-        "bytes_per_day_c1_to_c2": round(total * fig.c1_output_bytes),
-    }, notes
+    capacity = Capacity(
+        sectors_per_day=round(total, 2),
+        bottleneck=_bottleneck(total, stages, workers),
+        stages={task: StageCapacity(workers[task], round(stages[task], 2)) for task in stages},
+        groups=dict(sorted(group_rows.items())),
+        miners=dict(sorted(miner_rows.items())),
+        hosts={name: _host_row(report) for name, report in sorted(reports.items())},
+        bytes_per_day_between_hosts=round(crossing),
+        bytes_per_day_c1_to_c2=round(total * fig.c1_output_bytes),
+    )
+    return capacity, notes
 
 
 def _able(supply: Supply) -> float:
@@ -168,24 +167,22 @@ def _bottleneck(total: float, stages: Mapping[str, float], workers: Mapping[str,
     return least if stages[least] <= total * 1.01 or least != "PC1" else "C2"
 
 
-def _host_row(report: HostReport) -> dict[str, Any]:
+def _host_row(report: HostReport) -> HostCapacity:
     supply = report.supply
     slots = report.workers.get("PC1", 0)
-    row: dict[str, Any] = {
-        "pc1_slots": slots,
-        "pc1_sectors_per_day": round(supply.pc1, 2),
-        "pc2_sectors_per_day": round(supply.pc2 + supply.both_pc2, 2),
-        "c2_sectors_per_day": round(supply.c2 + supply.both_c2, 2),
-        "left_out": list(report.left_out),
-    }
     limits = [f"{slots} PC1, bound by {report.bound_by.get('PC1', 'the only core')}"] if slots else []
     if "engines" in report.bound_by:
         limits.append(report.bound_by["engines"])
     if "PC2" in report.bound_by:
         limits.append(f"PC2 bound by {report.bound_by['PC2']}")
-    if limits:
-        row["bound_by"] = "; ".join(limits)
-    return row
+    return HostCapacity(
+        pc1_slots=slots,
+        pc1_sectors_per_day=round(supply.pc1, 2),
+        pc2_sectors_per_day=round(supply.pc2 + supply.both_pc2, 2),
+        c2_sectors_per_day=round(supply.c2 + supply.both_c2, 2),
+        left_out=report.left_out,
+        bound_by="; ".join(limits) or None,
+    )
 
 
 def _bytes_moved(group: Group, reports: Mapping[str, HostReport], sealed: float, pc1: float, each: int) -> float:

@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sealyard import stacks
 from sealyard.hardware.declared import HardwareError, normalise
 from sealyard.lotus.figures import SECTOR_SIZES
+from sealyard.problem import Problem
 
-STACKS: Final = ("lotus", "lotus_distributed", "force_remote_worker")
 LAYOUTS: Final = ("split", "single")
 NETWORKS: Final = ("devnet", "calibration", "mainnet")
 TASK_OF_ROLE: Final = {"pc1_worker": "PC1", "pc2_worker": "PC2", "c2_worker": "C2"}
 MINER_ROLES: Final = {"winning_miner": "winning", "window_miner": "window", "seal_miner": "seal", "deal_miner": "deal"}
 ROLES: Final = (*TASK_OF_ROLE, *MINER_ROLES, "daemon_public", "daemon_private", "sector_counter", "storage_server")
 MEASURED: Final = ("AP", "PC1", "PC2", "C2")
-
-Error = dict[str, Any]
-"""{path, value, problem, remedy}"""
 
 TRANSPORTS: Final = ("rdma", "tcp")
 
@@ -114,7 +112,7 @@ class Document:
     groups: dict[str, str | None]
     """Declared group to the miner it names."""
     current: Mapping[str, Any]
-    errors: list[Error] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
 
 
 @functools.cache
@@ -134,7 +132,7 @@ def _schema_keys(kind: str) -> tuple[str, ...]:
 class _Reader:
     """Reads typed values out of a mapping and notes each one that is wrong."""
 
-    def __init__(self, errors: list[Error]) -> None:
+    def __init__(self, errors: list[Problem]) -> None:
         self.errors = errors
         self.told: set[tuple[str, str]] = set()
 
@@ -142,7 +140,7 @@ class _Reader:
         """Note a problem, once: what stands in the settings or in a shared machine is read for every host."""
         if (path, problem) not in self.told:
             self.told.add((path, problem))
-            self.errors.append({"path": path, "value": _shown(value), "problem": problem, "remedy": remedy})
+            self.errors.append(Problem(path=path, value=_shown(value), problem=problem, remedy=remedy))
 
     def known(self, source: Mapping[str, Any], path: str, kind: str) -> None:
         """Note every key that the input's schema does not have; its value is not shown, it may be a secret."""
@@ -360,7 +358,7 @@ class _Hardware:
 
 def read_document(document: Mapping[str, Any]) -> Document:
     """Return the typed input; everything wrong with it is in `errors`, and what can be read is still there."""
-    errors: list[Error] = []
+    errors: list[Problem] = []
     reader = _Reader(errors)
     if not isinstance(document, Mapping):
         reader.bad("", document, "the input is not a dictionary", "a dictionary with settings, groups and hosts")
@@ -371,7 +369,7 @@ def read_document(document: Mapping[str, Any]) -> Document:
     network = reader.choice(raw, "network", "settings", NETWORKS, "mainnet")
     start = reader.whole(raw, "sector_number_start", "settings", 2 if network == "devnet" else 0)
     settings = Settings(
-        stack=reader.choice(raw, "stack", "settings", STACKS, "lotus"),
+        stack=reader.choice(raw, "stack", "settings", stacks.names(), "lotus"),
         miner_layout=reader.choice(raw, "miner_layout", "settings", LAYOUTS, "split"),
         network=network,
         sector_size=reader.choice(raw, "sector_size", "settings", SECTOR_SIZES, "32GiB"),

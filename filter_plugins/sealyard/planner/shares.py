@@ -1,22 +1,18 @@
-"""Who exports what over NFS, who mounts it where, and which sealing paths hosts share that way.
-
-A mounted directory that holds a scratch path is one sealing path with one ID on every host that opens it, so that a
-sector is where its PC2 runs and nothing is fetched (lotus StorageFindSector looks for local paths first).
-"""
+"""Who exports what over NFS, to whom, and who mounts it where."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sealyard.hardware.machine import read_machine
-from sealyard.planner.document import Document, Error, Export, Host, Mount
-from sealyard.stacks.forks import group_shares
-from sealyard.stacks.lotus import path_id, sealing_path, store_path
-
-if TYPE_CHECKING:
-    from sealyard.planner.grouping import Group
+from sealyard.plan.types import ExportPlan, MountPlan, WorkerPlan
+from sealyard.planner.document import Document, Export, Host, Mount
+from sealyard.planner.grouping import Group
+from sealyard.problem import Problem
+from sealyard.stacks import Stack
 
 THREADS_PER_PORT: Final = 64
 """nfsd threads for one 100 Gbit/s port; more contend for the IOVA allocator (kernel bugzilla 219865)."""
@@ -55,25 +51,41 @@ def mounted_scratch_bytes(doc: Document) -> dict[str, int | None]:
     return found
 
 
-def add_shares(doc: Document, groups: list[Group], hosts: dict[str, Any], warnings: list[str]) -> None:
-    """Write exports, mounts and shared paths into the hosts' slices. What cannot work is added to the errors."""
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """By host: what it exports and mounts, threads of its nfsd, and the speed of its RDMA link in bits per second."""
+
+    exports: Mapping[str, Sequence[ExportPlan]]
+    mounts: Mapping[str, Sequence[MountPlan]]
+    threads: Mapping[str, int]
+    links: Mapping[str, int]
+
+
+def plan_shares(
+    doc: Document,
+    stack: Stack,
+    groups: Sequence[Group],
+    workers: Mapping[str, Sequence[WorkerPlan]],
+    warnings: list[str],
+) -> Shares:
+    """Return who exports what to whom. What cannot work is added to the document's errors."""
     exports = {host.name: {export.path: export for export in host.exports} for host in doc.hosts.values()}
     mounts = {host.name: list(host.mounts) for host in doc.hosts.values()}
-    if doc.settings.stack == "force_remote_worker":
-        _add_group_shares(doc, groups, hosts, exports, mounts)
-    if doc.settings.stack == "lotus_distributed":
-        _refuse_shared_scratch(doc)
+    _add_group_shares(doc, stack, groups, workers, exports, mounts)
+    if stack.refuses_shared_scratch:
+        _refuse_shared_scratch(doc, stack.refuses_shared_scratch)
+    found_mounts: dict[str, list[MountPlan]] = {}
     for name, own in mounts.items():
-        hosts[name]["mounts"] = [
-            {
-                "server": mount.server,
-                "address": _mount_address(doc.hosts[mount.server], mount.transport),
-                "source": mount.source,
-                "path": mount.path,
-                "transport": mount.transport,
-                "read_only": mount.read_only,
-                "scratch": mount.scratch,
-            }
+        found_mounts[name] = [
+            MountPlan(
+                server=mount.server,
+                address=_mount_address(doc.hosts[mount.server], mount.transport),
+                source=mount.source,
+                path=mount.path,
+                transport=mount.transport,
+                read_only=mount.read_only,
+                scratch=mount.scratch,
+            )
             for mount in own
             if mount.source in exports.get(mount.server, {}) and mount.server != name
         ]
@@ -85,17 +97,19 @@ def add_shares(doc: Document, groups: list[Group], hosts: dict[str, Any], warnin
         for mount in own:
             if mount.server != name:
                 clients.setdefault((mount.server, mount.source), {})[name] = mount
-    for name, offered in exports.items():
-        hosts[name]["exports"] = [
+    found_exports = {
+        name: [
             _export(doc, name, export, clients.get((name, export.path), {}), warnings) for export in offered.values()
         ]
-        if offered:
-            hosts[name]["nfs_threads"] = nfs_threads(doc.hosts[name].hardware)
-        if link := link_bits_per_sec(doc.hosts[name]):
-            hosts[name]["link_bits_per_sec"] = link
+        for name, offered in exports.items()
+    }
     _judge_addresses(doc, mounts, exports)
-    if doc.settings.stack == "lotus":
-        _share_paths(doc, hosts)
+    return Shares(
+        exports=found_exports,
+        mounts=found_mounts,
+        threads={name: nfs_threads(doc.hosts[name].hardware) for name, offered in exports.items() if offered},
+        links={name: link for name, host in doc.hosts.items() if (link := link_bits_per_sec(host))},
+    )
 
 
 def nfs_threads(hardware: Mapping[str, Any] | None) -> int:
@@ -138,9 +152,7 @@ def _mount_address(server: Host, transport: str) -> str | None:
     return address if address or transport == "rdma" else server.address
 
 
-def _export(
-    doc: Document, name: str, export: Export, clients: Mapping[str, Mount], warnings: list[str]
-) -> dict[str, Any]:
+def _export(doc: Document, name: str, export: Export, clients: Mapping[str, Mount], warnings: list[str]) -> ExportPlan:
     if not clients:
         warnings.append(f"{name}: exports {export.path}, which no host mounts")
     network = network_of(doc.hosts[name].rdma_address)
@@ -150,48 +162,43 @@ def _export(
         address = doc.hosts[client].address
         if mount.transport == "tcp" and (network is None or own != network) and address:
             networks.add(f"{address}/{128 if ':' in address else 32}")
-    return {
-        "path": export.path,
-        "clients": list(clients),
-        "networks": sorted(networks),
-        "transports": sorted({mount.transport for mount in clients.values()}) or ["rdma"],
-        "sync": export.sync,
-    }
+    return ExportPlan(
+        path=export.path,
+        clients=tuple(clients),
+        networks=tuple(sorted(networks)),
+        transports=tuple(sorted({mount.transport for mount in clients.values()})) or ("rdma",),
+        sync=export.sync,
+    )
 
 
 def _add_group_shares(
     doc: Document,
-    groups: list[Group],
-    hosts: Mapping[str, Any],
+    stack: Stack,
+    groups: Sequence[Group],
+    workers: Mapping[str, Sequence[WorkerPlan]],
     exports: dict[str, dict[str, Export]],
     mounts: dict[str, list[Mount]],
 ) -> None:
-    """The tree of force_remote_worker: PC1's nfs/ADDRESS at the same place on every host of its group."""
+    """What the stack itself needs shared inside a group, at the same place on every host of it."""
     addresses = {host.name: host.address for host in doc.hosts.values()}
     for group in groups:
-        servers = [h for h in group.hosts if any("PC1" in w["tasks"] for w in hosts[h]["workers"])]
-        path = doc.hosts[group.hosts[0]].scratch_path if group.hosts else "/sealer"
-        offered, wanted = group_shares(sorted(group.hosts), servers, addresses, path)
-        for server, found in offered.items():
-            for one in found:
-                exports[server].setdefault(one["path"], Export(one["path"]))
-        for client, found in wanted.items():
-            transport = doc.hosts[client].mount_transport
-            mounts[client] += [Mount(m["server"], m["source"], m["path"], transport, False, False) for m in found]
+        if not group.hosts:
+            continue
+        servers = [host for host in group.hosts if any(worker.does("PC1") for worker in workers[host])]
+        scratch = doc.hosts[group.hosts[0]].scratch_path
+        for share in stack.group_shares(sorted(group.hosts), servers, addresses, scratch):
+            exports[share.server].setdefault(share.path, Export(share.path))
+            for client in share.clients:
+                transport = doc.hosts[client].mount_transport
+                mounts[client].append(Mount(share.server, share.path, share.path, transport, False, False))
 
 
-def _refuse_shared_scratch(doc: Document) -> None:
+def _refuse_shared_scratch(doc: Document, why: str) -> None:
     for host in doc.hosts.values():
         for index, mount in enumerate(host.mounts):
             if mount.scratch and host.tasks:
-                doc.errors.append(
-                    {
-                        "path": f"hosts.{host.name}.mounts[{index}]",
-                        "value": mount.path,
-                        "problem": "is another host's scratch, and lotus_distributed keeps each worker's path apart",
-                        "remedy": "sealing_stack: lotus, or leave the mount out",
-                    }
-                )
+                place = f"hosts.{host.name}.mounts[{index}]"
+                doc.errors.append(Problem(place, mount.path, why, "sealing_stack: lotus, or leave the mount out"))
 
 
 def _judge_addresses(
@@ -222,82 +229,11 @@ def _judge_addresses(
             tell(client, f"and {mount.server}, whose {mount.source} it mounts over RDMA, is in {server}")
 
 
-def _address_error(host: Host, problem: str) -> Error:
+def _address_error(host: Host, problem: str) -> Problem:
     missing = network_of(host.rdma_address) is None
-    return {
-        "path": f"hosts.{host.name}.rdma_address",
-        "value": host.rdma_address,
-        "problem": f"is no address with its prefix, {problem}" if missing else f"is in another network, {problem}",
-        "remedy": "sealing_rdma_address: with the host's address in the RDMA network and its prefix, as 10.40.0.21/24",
-    }
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Sealing paths that several hosts open
-
-
-def _share_paths(doc: Document, hosts: dict[str, Any]) -> None:
-    if not any(host.mounts for host in doc.hosts.values()):
-        return
-    actor = doc.settings.actor
-    for name, slice_ in hosts.items():
-        for mount in doc.hosts[name].mounts:
-            if mount.scratch and mount.server in doc.hosts and mount.server != name:
-                _open_mounted(actor, mount, slice_)
-    openers: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for name, slice_ in hosts.items():
-        for path in slice_["paths"]:
-            if path["can_seal"]:
-                openers.setdefault(path["id"], []).append((name, path))
-    served = {path_id(actor, name, export.path): (name, export) for name in hosts for export in doc.hosts[name].exports}
-    for id_, found in openers.items():
-        if id_ in served and any(name != served[id_][0] for name, _ in found):
-            _unite(doc, hosts, served[id_], found)
-    for name in hosts:
-        for export in doc.hosts[name].exports:
-            _serve_stores(doc, hosts[name], name, export)
-
-
-def _open_mounted(actor: str, mount: Mount, slice_: dict[str, Any]) -> None:
-    """Let the host's sealing workers open the mounted path; it takes the place of a local one at the same path."""
-    if not any({"PC1", "PC2"} & set(worker["tasks"]) for worker in slice_["workers"]):
-        return
-    path = sealing_path(actor, mount.server, mount.source, 0, slice_["group"], slice_["workers"])
-    others = [one for one in slice_["paths"] if one["path"] != mount.path]
-    slice_["paths"] = [{**path, "path": mount.path}, *others]
-
-
-def _unite(
-    doc: Document, hosts: dict[str, Any], served: tuple[str, Export], found: list[tuple[str, dict[str, Any]]]
-) -> None:
-    """One path has one sectorstore.json: whoever opens it agrees on it, and its server holds it too."""
-    server, export = served
-    groups = sorted({hosts[name]["group"] for name, _ in found if hosts[name]["group"]})
-    if len(groups) > 1:
-        doc.errors.append(
-            {
-                "path": f"hosts.{server}.exports",
-                "value": export.path,
-                "problem": f"is the scratch of groups {', '.join(groups)}: each would take the other's sectors",
-                "remedy": f"sealing_worker_group: {groups[0]} on {', '.join(sorted(name for name, _ in found))}, "
-                "or an export for each group",
-            }
-        )
-    paths = [path for _, path in found]
-    common = {
-        key: sorted({group for path in paths for group in path[key] or ()}) or None for key in ("groups", "allow_to")
-    }
-    for path in paths:
-        path.update(common, max_storage_bytes=0)
-    if server not in {name for name, _ in found}:
-        hosts[server]["paths"].append({**paths[0], "path": export.path, "workers": []})
-
-
-def _serve_stores(doc: Document, slice_: dict[str, Any], server: str, export: Export) -> None:
-    """An export that its clients hold for a long-term store carries that store's identity on the server."""
-    for client in doc.hosts.values():
-        for mount in client.mounts:
-            for name, path in client.stores:
-                known = {one["path"] for one in slice_["paths"]}
-                if (mount.server, mount.source, mount.path) == (server, export.path, path) and export.path not in known:
-                    slice_["paths"].append(store_path(doc.settings.actor, name, export.path, []))
+    return Problem(
+        path=f"hosts.{host.name}.rdma_address",
+        value=host.rdma_address,
+        problem=f"is no address with its prefix, {problem}" if missing else f"is in another network, {problem}",
+        remedy="sealing_rdma_address: with the host's address in the RDMA network and its prefix, as 10.40.0.21/24",
+    )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sealyard.lotus.figures import DAY_SEC, Figures
+from sealyard.plan.supply import Supply
 
 CPU_SHARES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)
 PC1_CUTS = 6
@@ -48,26 +49,6 @@ class Mode:
         """Return the tasks of each proving worker; those that do both come first."""
         kinds: list[tuple[str, ...]] = [("PC2", "C2")] * self.both
         return kinds + [("PC2",)] * self.pc2 + [("C2",)] * self.c2
-
-
-@dataclass(frozen=True, slots=True)
-class Supply:
-    """Sectors per day: PC1, PC2-only and C2-only workers, and what workers doing both could do of either."""
-
-    pc1: float = 0.0
-    pc2: float = 0.0
-    c2: float = 0.0
-    both_pc2: float = 0.0
-    both_c2: float = 0.0
-
-    def plus(self, other: Supply, times: float = 1.0) -> Supply:
-        return Supply(
-            self.pc1 + times * other.pc1,
-            self.pc2 + times * other.pc2,
-            self.c2 + times * other.c2,
-            self.both_pc2 + times * other.both_pc2,
-            self.both_c2 + times * other.both_c2,
-        )
 
 
 def capped(supply: Supply, pc2_per_day: float) -> Supply:

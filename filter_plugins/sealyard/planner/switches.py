@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sealyard.planner.document import Document, Error
+from sealyard.planner.document import Document
+from sealyard.problem import Problem
 
 SN2700_PORTS = 32
 SWITCH_MTU_BYTES = 9216
@@ -63,13 +64,13 @@ def _switch(doc: Document, name: str, cards: Sequence[tuple[str, str]]) -> dict[
     return {**neutral, "nvue": nvue(neutral, last), "onyx": onyx(neutral, last)}
 
 
-def _too_many(name: str, cards: Sequence[tuple[str, str]], ports: int) -> Error:
-    return {
-        "path": "settings.switch_ports",
-        "value": ports,
-        "problem": f"are the ports of switch {name}, and {len(cards)} RDMA cards hang on it",
-        "remedy": "sealing_switch_ports: what the switch has, or sealing_switch of some hosts: another switch",
-    }
+def _too_many(name: str, cards: Sequence[tuple[str, str]], ports: int) -> Problem:
+    return Problem(
+        path="settings.switch_ports",
+        value=ports,
+        problem=f"are the ports of switch {name}, and {len(cards)} RDMA cards hang on it",
+        remedy="sealing_switch_ports: what the switch has, or sealing_switch of some hosts: another switch",
+    )
 
 
 def _by_hand(neutral: Mapping[str, Any]) -> list[str]:

@@ -1,1 +1,44 @@
-"""What the same plan means to each software that seals."""
+"""What the same plan means to each software that seals. `get` is asked; nobody compares names.
+
+Adding a stack adds a module or folder here, and its class to `STACKS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from sealyard.errors import SealyardError
+from sealyard.stacks.base import GroupShare, Stack, WorkerPlace
+from sealyard.stacks.force_remote_worker import ForceRemoteWorker
+from sealyard.stacks.lotus import Lotus
+from sealyard.stacks.lotus_distributed import FirstGeneration, SecondGeneration
+
+__all__ = ["GroupShare", "Stack", "WorkerPlace", "get", "names", "register"]
+
+STACKS: Final[dict[str, dict[int, Stack]]] = {}
+"""By name and generation; the highest generation is the default."""
+
+
+def register(stack: Stack) -> None:
+    """Make a stack known under its name and generation."""
+    STACKS.setdefault(stack.name, {})[stack.generation] = stack
+
+
+for _stack in (Lotus(), FirstGeneration(), SecondGeneration(), ForceRemoteWorker()):
+    register(_stack)
+
+
+def names() -> tuple[str, ...]:
+    """Return the choices of sealing_stack."""
+    return tuple(STACKS)
+
+
+def get(name: str, generation: int | str | None = None) -> Stack:
+    """Return a stack; without a generation the newest one. Raises SealyardError for one that is not there."""
+    generations = STACKS.get(str(name))
+    if generations is None:
+        near = difflib.get_close_matches(str(name), STACKS, n=1, cutoff=0.5)
+        raise SealyardError(f"sealing_stack is {name}: write {near[0] if near else 'one of ' + ', '.join(STACKS)}")
+    # A stack of one generation does not care what the inventory says of another's.
+    return generations.get(int(generation or 0)) or generations[max(generations)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, problem
 from sealyard.inventory.variables import Problem, nearest, shown
-from sealyard.stacks.forks import MYSCHEDULER_KEYS
+from sealyard.stacks.lotus_distributed.myscheduler import KEYS as MYSCHEDULER_KEYS
 
 FORK: Final = "lotus_distributed"
 STACK_OF_SCHEDULER: Final = {"official": "lotus", "myscheduler": FORK}

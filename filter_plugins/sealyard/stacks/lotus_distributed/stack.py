@@ -1,0 +1,111 @@
+"""The distributed-miner fork with myScheduler, in its two generations.
+
+It runs few processes with many PC1 each, held apart by core groups and counted by limits of its own
+(liusdpc/lotus-v1.12.0; filguard/lotus-ops cores-optimization-instructions.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from sealyard.hardware.machine import Machine
+from sealyard.lotus.figures import Figures
+from sealyard.lotus.tasks import BY_NAME
+from sealyard.plan.layout import Layout, Slot
+from sealyard.plan.paths import empty_path, path_id
+from sealyard.plan.types import PathPlan, WorkerPlan
+from sealyard.stacks.base import Stack, WorkerPlace
+from sealyard.stacks.gpu import proofs_environment
+from sealyard.stacks.lotus_distributed.myscheduler import limits_file
+from sealyard.stacks.processes import merge_processes
+
+KERNELS: Final = {"RTX 3090": 3}
+"""NUM_KERNELS by GPU, 2 for all others (filguard/lotus-ops c2-optimization-instructions.md)."""
+HANDLES: Final = 10
+SWITCHED: Final = ("AP", "PC1", "PC2", "C2")
+MINER_SWITCHES: Final = {
+    "winning": {"window-post": "false", "winning-post": "true", "p2p": "false"},
+    "window": {"window-post": "true", "winning-post": "false", "p2p": "false"},
+    "seal": {"window-post": "false", "winning-post": "false", "p2p": "true"},
+    "deal": {"window-post": "false", "winning-post": "false", "p2p": "true"},
+}
+
+
+class Fork(Stack):
+    """What both generations of the fork have in common."""
+
+    name = "lotus_distributed"
+    uniform_bundles = True
+    one_group_per_miner = True
+    refuses_shared_scratch = "is another host's scratch, and lotus_distributed keeps each worker's path apart"
+    counter_port = 1357
+
+    def arrange(self, layout: Layout, machine: Machine) -> None:
+        """Run all PC1 of a node, or of a PC2 GPU's node, in one process, held apart by core groups."""
+        merge_processes(layout, machine, core_groups=True)
+
+    def worker_environment(self, slot: Slot, host_has_gpu: bool, figures: Figures) -> dict[str, str]:
+        """Return the environment of a worker process, with the variables that only the fork reads."""
+        env = proofs_environment(slot, host_has_gpu, figures.small)
+        if slot.core_groups is not None:
+            env["ENV_CPU_CORE_BEGIN_NUM"], env["ENV_CPU_CORE_END_NUM"] = map(str, slot.core_groups)
+        if "C2" in slot.tasks:
+            name = (slot.gpu.name if slot.gpu else None) or ""
+            env["NUM_HANDLES"] = str(HANDLES)
+            env["NUM_KERNELS"] = str(next((n for model, n in KERNELS.items() if model in name), 2))
+        return env
+
+    def worker_flags(self, tasks: Sequence[str]) -> list[str]:
+        """Return the worker's flags; booleans need the equals sign, a blank drops every later flag."""
+        wanted = {str(BY_NAME[task].switch): task in tasks for task in SWITCHED} | {"unseal": "PC1" in tasks}
+        return [f"--{flag}={'true' if on else 'false'}" for flag, on in wanted.items()]
+
+    def complete_worker(self, worker: WorkerPlan, place: WorkerPlace) -> WorkerPlan:
+        """Return the worker with its limits."""
+        return replace(worker, myscheduler=limits_file(worker, place))
+
+    def worker_paths(
+        self, actor: str, host: str, scratch_path: str, paths: Sequence[PathPlan], workers: Sequence[WorkerPlan]
+    ) -> list[PathPlan]:
+        """Return a path for each worker, an empty one for who seals nothing: its file lies in a path's root."""
+        own = [path for path in paths if path.can_seal]
+        found = [
+            replace(
+                path,
+                path=f"{path.path}/{worker}",
+                id=path_id(actor, host, path.path, worker),
+                groups=None,
+                allow_to=None,
+                workers=(worker,),
+            )
+            for path in own
+            for worker in path.workers
+        ]
+        found += [path for path in paths if not path.can_seal]
+        sealing = {worker for path in own for worker in path.workers}
+        found += [empty_path(actor, host, scratch_path, w.name) for w in workers if w.name not in sealing]
+        return found
+
+    def miner_flags(self, role: str, counter: str | None, allocates: bool) -> list[str] | None:
+        """Return `lotus-miner run` flags: who proves, and who hands out or asks for sector numbers."""
+        flags = [f"--{name}={value}" for name, value in MINER_SWITCHES[role].items()]
+        if allocates or role in ("seal", "deal"):
+            flags += [
+                f"--sctype={'alloce' if allocates else 'get'}",
+                f"--sclisten={counter or f':{self.counter_port}'}",
+            ]
+        return flags
+
+
+class FirstGeneration(Fork):
+    """Limits in flags and in config.toml."""
+
+    generation = 1
+
+
+class SecondGeneration(Fork):
+    """Limits in myscheduler.json, read at every look."""
+
+    generation = 2
