@@ -344,13 +344,8 @@ STILL_TOO_LONG: set[str] = {
     "filter_plugins/sealyard/planner/capacity.py:balance",
     "filter_plugins/sealyard/planner/document.py",
     "filter_plugins/sealyard/planner/document.py:_host",
-    "filter_plugins/sealyard/planner/planner.py",
-    "filter_plugins/sealyard/planner/planner.py:plan",
     "filter_plugins/sealyard/planner/splits.py",
     "filter_plugins/sealyard/simulate/simulate.py",
-    "library/rdma_interface.py",
-    "library/sealing_hardware.py",
-    "library/sealing_hardware.py:read_disks",
 }
 
 
