@@ -24,6 +24,7 @@ description:
   - A host with 24 workers has over 100 files; one task per kind of file and one round trip per file would cost minutes.
   - Each file is written beside its place and renamed, so a reader sees the old or the new text, never half of one.
   - A file whose text, owner and mode are right is not touched, so its modification time says when it last changed.
+  - Templates are rendered and sources read on the controller, by the action plugin of the same name.
 options:
   owner:
     description: Owner of everything that names none.
@@ -54,7 +55,16 @@ options:
     default: []
     suboptions:
       path: {type: path, required: true, description: Absolute path.}
-      content: {type: str, required: true, description: The whole text.}
+      content: {type: str, description: The whole text.}
+      template: &template
+        type: str
+        description:
+          - In place of O(files[].content), a template of the role, or one at an absolute path or below the inventory's
+            folder.
+          - It knows its O(files[].values), the filters of Jinja, of ansible.builtin, and C(systemd_quoted). A value it
+            lacks is an error.
+      values: &values {type: dict, description: What the template knows.}
+      source: {type: str, description: 'In place of O(files[].content), a file of the role that is written as it is.'}
       mode: {type: str, default: '0644', description: Octal mode.}
       owner: {type: str, description: Owner.}
       group: {type: str, description: Group.}
@@ -82,6 +92,8 @@ options:
     suboptions:
       path: {type: path, required: true, description: Absolute path.}
       content: {type: str, description: 'The whole text; unset keeps the file, which must then exist.'}
+      template: *template
+      values: *values
       mode: {type: str, default: '0600', description: Octal mode.}
       owner: {type: str, description: Owner.}
       group: {type: str, description: Group.}
@@ -95,7 +107,9 @@ EXAMPLES = r"""
     directories:
       - {path: /etc/sealyard, mode: "0750"}
     files:
-      - {path: /etc/systemd/system/lotus-miner-seal.service, content: "[Service]\nExecStart=/bin/true\n"}
+      - path: /etc/systemd/system/lotus-miner-seal.service
+        template: lotus-miner.service.j2
+        values: {user: filecoin, flags: [--nosync]}
     secrets:
       - {path: /etc/sealyard/lotus-miner-seal.env, content: "FULLNODE_API_INFO={{ api_info }}\n"}
 """
@@ -327,6 +341,10 @@ def apply(options: Mapping[str, Any], check: bool) -> Report:
     for entry in entries(options["directories"], options):
         make_directory(entry, check, report)
     for entry in entries(options["files"], options):
+        if entry.content is None:
+            raise Unwritable(
+                f"{entry.path} has no content; ansible.cfg of this project names action_plugins, run with it"
+            )
         write_file(entry, check, report, secret=False)
     for item, entry in zip(options["secrets"], entries(options["secrets"], options), strict=True):
         if entry.content is None:
@@ -339,53 +357,48 @@ def apply(options: Mapping[str, Any], check: bool) -> Report:
     return report
 
 
+OF_ALL: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+}
+DIRECTORY = {
+    **OF_ALL,
+    "mode": {"type": "str", "default": "0755"},
+    "mounted": {"type": "bool", "default": False},
+}
+FILE = {
+    **OF_ALL,
+    "content": {"type": "str"},
+    "template": {"type": "str"},
+    "values": {"type": "dict"},
+    "source": {"type": "str"},
+    "mode": {"type": "str", "default": "0644"},
+    "json_set": {"type": "list", "elements": "str"},
+    "json_add": {"type": "list", "elements": "str"},
+    "json_keep": {"type": "list", "elements": "str"},
+}
+SECRET = {
+    **OF_ALL,
+    "content": {"type": "str", "no_log": True},
+    "template": {"type": "str"},
+    "values": {"type": "dict"},
+    "mode": {"type": "str", "default": "0600"},
+    "remedy": {"type": "str", "default": ""},
+}
+
+
 def main() -> None:
     """Module entry."""
-    common: dict[str, Any] = {
-        "path": {"type": "path", "required": True},
-        "owner": {"type": "str"},
-        "group": {"type": "str"},
-    }
+    of_lists: dict[str, Any] = {"type": "list", "elements": "dict", "default": []}
     module = AnsibleModule(
         argument_spec={
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
-            "directories": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **common,
-                    "mode": {"type": "str", "default": "0755"},
-                    "mounted": {"type": "bool", "default": False},
-                },
-            },
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **common,
-                    "content": {"type": "str", "required": True},
-                    "mode": {"type": "str", "default": "0644"},
-                    "json_set": {"type": "list", "elements": "str"},
-                    "json_add": {"type": "list", "elements": "str"},
-                    "json_keep": {"type": "list", "elements": "str"},
-                },
-            },
-            "secrets": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                # The option is a list of files; only their text is secret.
-                "no_log": False,
-                "options": {
-                    **common,
-                    "content": {"type": "str", "no_log": True},
-                    "mode": {"type": "str", "default": "0600"},
-                    "remedy": {"type": "str", "default": ""},
-                },
-            },
+            "directories": {**of_lists, "options": DIRECTORY},
+            "files": {**of_lists, "options": FILE},
+            # The option is a list of files; only their text is secret.
+            "secrets": {**of_lists, "no_log": False, "options": SECRET},
         },
         supports_check_mode=True,
     )

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sealyard.diagnosis import network_check, verify, why_idle
 from sealyard.errors import SealyardError
-from sealyard.hosts import builds, miners, rdma, shares, workers
+from sealyard.hosts import builds, miners, rdma, shares, systemd, workers
 from sealyard.inventory.checks.inventory import Inventory
 from sealyard.inventory.groups import groups_missing_parents
 from sealyard.inventory.planner_input import plan_input
@@ -242,6 +242,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "rdma_pc1_cpus": rdma.rdma_pc1_cpus,
     "rdma_peers": rdma.rdma_peers,
     "rdma_settings": rdma.rdma_settings,
+    "rdma_units": rdma.rdma_units,
+    # hosts/systemd.py
+    "systemd_quoted": systemd.systemd_quoted,
     # hosts/miners.py
     "counter_authority": miners.counter_authority,
     "counter_listen": miners.counter_listen,

@@ -71,6 +71,24 @@ def rdma_settings(
     ]
 
 
+def rdma_units(found: Sequence[Mapping[str, Any]], config_dir: str, soft: bool) -> list[dict[str, Any]]:
+    """Units of a host's cards with the files each starts from, as the option `units` of module unit_set."""
+    units: list[dict[str, Any]] = []
+    for card in found:
+        if soft:
+            units.append(
+                {"name": f"rdma-rxe@{card['name']}.service", "files": ["/etc/systemd/system/rdma-rxe@.service"]}
+            )
+        files = [
+            "/etc/systemd/system/rdma-nic@.service",
+            "/etc/modules-load.d/90-sealyard-rdma.conf",
+            "/usr/local/lib/sealyard/rdma_nic_settings.py",
+            f"{config_dir}/rdma-nic/{card['name']}.json",
+        ]
+        units.append({"name": f"rdma-nic@{card['name']}.service", "files": files})
+    return units
+
+
 def rdma_pc1_cpus(host_plan: Mapping[str, Any]) -> list[str]:
     """CPU lists of the host's workers that do PC1: nothing else may run there."""
     return [str(worker["cpus"]) for worker in host_plan.get("workers", ()) if "PC1" in worker["tasks"]]
