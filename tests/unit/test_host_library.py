@@ -46,7 +46,7 @@ def test_hosts_get_what_the_scripts_import_and_no_more() -> None:
     files = yaml.safe_load((ROOT / "roles/host_library/vars/main.yml").read_text())["host_library_files"]
     assert {Path(file["path"]).name for file in files} == needed(SCRIPTS)
     for file in files:
-        assert f"host_library_source ~ '/{Path(file['path']).name}'" in file["content"]
+        assert file["source"] == f"{{{{ host_library_source }}}}/{Path(file['path']).name}"
 
 
 @pytest.mark.parametrize(
