@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.files import replace
 
 DOCUMENTATION = r"""
 module: daemon_peers
@@ -77,10 +78,7 @@ def main() -> None:
     peers = merge(known, options["learnt"], options["daemons"])
     changed = peers != known
     if changed and not module.check_mode:
-        beside = path.with_name(f".{path.name}.new")
-        beside.write_text(json.dumps(peers, indent=2) + "\n", encoding="utf-8")
-        beside.chmod(0o644)
-        beside.replace(path)
+        replace(path, json.dumps(peers, indent=2) + "\n", 0o644)
     module.exit_json(changed=changed, peers=peers)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import packages as debian
+from ansible.module_utils.sealyard_host.files import text_of
 
 DOCUMENTATION = r"""
 module: host_state
@@ -95,35 +97,17 @@ def swap_bytes(table: str) -> dict[str, int]:
     return {line.split()[0]: int(line.split()[2]) * 1024 for line in table.splitlines()[1:] if line.strip()}
 
 
-def installed(status: str) -> set[str]:
-    """Names of the packages that the text of dpkg's status file calls installed."""
-    names = set()
-    for paragraph in status.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if line[:1].isalpha() and ": " in line)
-        if fields.get("Status", "").endswith(" installed"):
-            names.add(fields.get("Package", ""))
-    return names
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def state(nofile: int, user: str, sysctl: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
     """The module's result."""
-    settings = {name: " ".join(_text("/proc/sys/" + name.replace(".", "/")).split()) for name in sysctl}
-    present = installed(_text("/var/lib/dpkg/status")) if packages else set()
+    settings = {name: " ".join(text_of(Path("/proc/sys/" + name.replace(".", "/"))).split()) for name in sysctl}
     return {
         "container": in_container(),
         "nofile": reachable_nofile(nofile),
         **account(user),
-        "swap_bytes": swap_bytes(_text("/proc/swaps")),
+        "swap_bytes": swap_bytes(text_of(Path("/proc/swaps"))),
         "sysctl": settings,
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "missing_packages": [name for name in packages if name not in present],
+        "governor": text_of(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "missing_packages": debian.missing(packages, text_of(debian.STATUS)) if packages else [],
     }
 
 

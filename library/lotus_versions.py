@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 import re
@@ -15,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import packages
+from ansible.module_utils.sealyard_host.files import point, text_of
+from ansible.module_utils.sealyard_host.programs import last_words
 
 DOCUMENTATION = r"""
 module: lotus_versions
@@ -145,8 +147,8 @@ def ask_version(binary: Path) -> str:
         raise Refused(f"{binary.name} does not run on this host: {error}") from None
     found = VERSION.search(done.stdout)
     if not found:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [f"status {done.returncode}"]
-        raise Refused(f"{binary.name} --version does not tell a version: {said[0]}")
+        said = last_words(done.stderr.strip() or done.stdout, f"status {done.returncode}")
+        raise Refused(f"{binary.name} --version does not tell a version: {said}")
     return found.group(1)
 
 
@@ -159,15 +161,6 @@ def check_networks(versions: Mapping[str, str], network: str) -> None:
             f"built for another network than sealing_network: {network}: {listed}. Nothing was switched; give the "
             f"folder or archive of a {network} build"
         )
-
-
-def link(path: Path, target: str) -> None:
-    """Point a link at a target by a rename, so that it exists at every moment."""
-    beside = path.with_name(f".{path.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
-    beside.symlink_to(target)
-    beside.rename(path)
 
 
 def points_to(path: Path) -> str:
@@ -194,8 +187,8 @@ def activate(layout: Layout, binaries: Sequence[str], network: str, keep: int, s
     before = points_to(layout.root / "current")
     if switch and before != home.name:
         if before:
-            link(layout.root / "previous", f"versions/{before}")
-        link(layout.root / "current", f"versions/{home.name}")
+            point(layout.root / "previous", f"versions/{before}")
+        point(layout.root / "current", f"versions/{home.name}")
     if switch:
         prune(layout, keep)
     return home.name
@@ -218,15 +211,6 @@ def installed_network(home: Path) -> str:
         return ""
 
 
-def missing_packages(packages: Sequence[str], status: str) -> list[str]:
-    """Packages that the text of dpkg's status file does not call installed."""
-    present = set()
-    for paragraph in status.split("\n\n"):
-        if "\nStatus: install ok installed" in paragraph or "\nStatus: hold ok installed" in paragraph:
-            present.add(paragraph.lstrip().split("\n", 1)[0].removeprefix("Package: "))
-    return [name for name in packages if name not in present]
-
-
 def run(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the options ask and return the module's result."""
     key = choose(options["builds"], cpu_vendor(Path("/proc/cpuinfo").read_text()), platform.machine())
@@ -241,10 +225,6 @@ def run(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         name = activate(layout, options["binaries"], options["network"], options["keep"], options.get("switch", True))
     else:
         name = home.name if home else ""
-    try:
-        status = Path("/var/lib/dpkg/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        status = ""
     return {
         "changed": changed,
         "key": key,
@@ -252,7 +232,7 @@ def run(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         "incoming": f"{layout.incoming}/bin/",
         "active": active,
         "version": name,
-        "missing_packages": missing_packages(options["packages"], status),
+        "missing_packages": packages.missing(options["packages"], text_of(packages.STATUS)),
     }
 
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import sector_numbers
+from ansible.module_utils.sealyard_host.programs import ProgramFailed, run
+from ansible.module_utils.sealyard_host.units import by_name
 
 DOCUMENTATION = r"""
 module: miner_processes
@@ -44,6 +46,7 @@ processes:
 """
 
 ROLES = ("winning", "window", "seal", "deal")
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,MainPID"
 UNIT_DIR = "/etc/systemd/system"
 SETTINGS = {"window": "DisableWindowPoSt", "winning": "DisableWinningPoSt"}
 FLAGS = {"window": "--window-post", "winning": "--winning-post"}
@@ -68,18 +71,6 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def states(text: str) -> dict[str, dict[str, str]]:
-    """Blocks of `systemctl show` by unit name."""
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")]
-    return {block["Id"]: block for block in blocks if "Id" in block}
-
-
-def number_in(path: Path) -> int:
-    """The number in a file of the fork's sector counter, 0 where there is none."""
-    text = text_of(path).strip()
-    return int(text) if text.isdecimal() else 0
-
-
 def processes(
     data_dir: str, shown: dict[str, dict[str, str]], unit_dir: str, mark: Path
 ) -> dict[str, dict[str, object]]:
@@ -102,7 +93,7 @@ def processes(
             "pid": int(state.get("MainPID") or 0),
             "duties": duties,
             "fork": fork,
-            "counter": max((number_in(path) for path in (repo / "sectorid", mark)), default=0),
+            "counter": max((sector_numbers.read(path) or 0 for path in (repo / sector_numbers.FILE, mark)), default=0),
         }
     return found
 
@@ -114,13 +105,12 @@ def main() -> None:
         argument_spec={"data_dir": directory, "counter_state_dir": directory}, supports_check_mode=True
     )
     names = [f"lotus-miner-{role}.service" for role in ROLES]
-    command = ["systemctl", "show", "--property", "Id,LoadState,ActiveState,UnitFileState,MainPID", *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        module.fail_json(msg=f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     try:
-        mark = Path(module.params["counter_state_dir"], "highest")
-        found = processes(module.params["data_dir"], states(done.stdout), UNIT_DIR, mark)
+        shown = by_name(run("systemctl", "show", "--property", PROPERTIES, *names))
+        mark = Path(module.params["counter_state_dir"], sector_numbers.HIGHEST)
+        found = processes(module.params["data_dir"], shown, UNIT_DIR, mark)
+    except ProgramFailed as error:
+        module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error}. It must be readable to see what the process does")
     module.exit_json(changed=False, processes=found)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.programs import run
 
 DOCUMENTATION = r"""
 module: mount_speed
@@ -72,16 +73,7 @@ def measured(document: Mapping[str, Any], profile: str) -> tuple[int, float]:
 def owner_of(path: str) -> dict[str, Any]:
     """Options of subprocess that run a program as the owner of a directory: over NFS root may not write there."""
     status = Path(path).stat()
-    return {"user": status.st_uid, "group": status.st_gid, "extra_groups": []}
-
-
-def run(line: list[str], who: Mapping[str, Any], timeout_sec: int) -> str:
-    """Standard output of a program; OSError with its last words when it fails."""
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=timeout_sec, cwd="/", **who)
-    if done.returncode:
-        words = [each.strip() for each in (done.stderr + done.stdout).splitlines() if each.strip()]
-        raise OSError(f"{line[0]}: {words[-1] if words else f'status {done.returncode}'}")
-    return str(done.stdout)
+    return {"user": status.st_uid, "group": status.st_gid, "extra_groups": [], "cwd": "/"}
 
 
 def main() -> None:
@@ -111,18 +103,18 @@ def main() -> None:
     file = str(folder / f"{os.uname().nodename}-{given['profile']}")
     timeout_sec = 900 + given["bytes"] // (50 << 20)
     try:
-        run(["mkdir", "-p", str(folder)], who, 60)
+        run("mkdir", "-p", str(folder), timeout_sec=60, **who)
         write = command("pc1_write", file, given["bytes"], given["duration_sec"])
-        text = run(write, who, timeout_sec)
+        text = run(*write, timeout_sec=timeout_sec, **who)
         if given["profile"] == "pc2_read":
             read = command("pc2_read", file, given["bytes"], given["duration_sec"], given["gentle"])
-            text = run(read, who, timeout_sec)
+            text = run(*read, timeout_sec=timeout_sec, **who)
         rate, p99 = measured(json.loads(text[text.index("{") :]), given["profile"])
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{given['path']}: {error}")
     finally:
-        subprocess.run(["rm", "-f", file], capture_output=True, check=False, cwd="/", **who)
-        subprocess.run(["rmdir", str(folder)], capture_output=True, check=False, cwd="/", **who)
+        subprocess.run(["rm", "-f", file], capture_output=True, check=False, **who)
+        subprocess.run(["rmdir", str(folder)], capture_output=True, check=False, **who)
     module.exit_json(changed=False, bytes_per_sec=rate, p99_usec=p99)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import mounts, units
+from ansible.module_utils.sealyard_host.files import replace
+from ansible.module_utils.sealyard_host.nfs import clients, export_lines, export_path
+from ansible.module_utils.sealyard_host.programs import run
 
 DOCUMENTATION = r"""
 module: nfs_leftovers
@@ -57,15 +60,7 @@ NFSD = Path("/proc/fs/nfsd")
 
 
 class Refused(Exception):
-    """A program failed; the text has its words."""
-
-
-def run(*command: str) -> str:
-    """Output of a program; Refused when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Refused(f"{' '.join(command)}: {(done.stderr or done.stdout).strip() or done.returncode}")
-    return done.stdout
+    """Something stays as it is; the text says why and what to do."""
 
 
 def old_units(wanted: Sequence[str], folder: Path) -> list[Path]:
@@ -87,13 +82,7 @@ def mount_point(unit: Path) -> str:
 
 def nfs_mounts(mountinfo: str) -> dict[str, str]:
     """Mount point to ADDRESS:PATH of the NFS mounts in /proc/self/mountinfo."""
-    found = {}
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        kind, source = right.split()[:2]
-        if kind in ("nfs", "nfs4"):
-            found[left.split()[4].replace("\\040", " ")] = source.replace("[", "").replace("]", "")
-    return found
+    return {mount.path: mount.source.replace("[", "").replace("]", "") for mount in mounts.of_nfs(mountinfo)}
 
 
 def programs_below(place: str, proc: Path = Path("/proc")) -> list[str]:
@@ -127,22 +116,21 @@ def units_on(unit: str) -> list[str]:
     names = run("systemctl", "show", "--property=ConsistsOf,RequiredBy", "--value", unit).split()
     if not names:
         return []
-    blocks = run("systemctl", "show", "--property=Id,ActiveState", *names).strip().split("\n\n")
-    states = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+    states = units.by_name(run("systemctl", "show", "--property=Id,ActiveState", *names))
     return sorted(
-        state["Id"]
-        for state in states
-        if state["ActiveState"] in ("active", "activating") and state["Id"].endswith(".service")
+        name
+        for name, state in states.items()
+        if state["ActiveState"] in ("active", "activating") and name.endswith(".service")
     )
 
 
 def retire_mounts(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The client's side."""
-    mounts = nfs_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    there = nfs_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
     retired, kept = list[str](), list[str]()
     for unit in old_units(options["wanted"], UNITS):
         place = mount_point(unit)
-        users = [*units_on(unit.name), *(programs_below(place) if place in mounts else [])]
+        users = [*units_on(unit.name), *(programs_below(place) if place in there else [])]
         if users and not options["allow_in_use"]:
             kept.append(f"{place} has left the plan and is in use by {', '.join(users)}")
             continue
@@ -157,32 +145,8 @@ def retire_mounts(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
         run("systemctl", "disable", "--quiet", unit.name)
         unit.unlink()
         run("systemctl", "daemon-reload")
-        mounts.pop(place, None)
-    return {"retired": retired, "kept": kept, "mounted": sorted(mounts.values())}
-
-
-def export_lines(text: str) -> dict[str, str]:
-    """Line by path of a file of exports."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return {path_of(line): line for line in lines}
-
-
-def path_of(line: str) -> str:
-    """Path of a line of exports, which is quoted where it has blanks."""
-    return line[1:].split('"', 1)[0] if line.startswith('"') else line.split()[0]
-
-
-def connected(clients: Path) -> list[str]:
-    """Addresses of the clients that nfsd knows."""
-    found = set()
-    for info in clients.glob("*/info"):
-        try:
-            address = re.search(r'^address: "\[?([^"\]]+?)\]?:\d+"', info.read_text(encoding="utf-8"), re.M)
-        except OSError:
-            continue  # it has just gone
-        if address:
-            found.add(address[1].split("%")[0])
-    return sorted(found)
+        there.pop(place, None)
+    return {"retired": retired, "kept": kept, "mounted": sorted(there.values())}
 
 
 def users_of(
@@ -198,7 +162,7 @@ def retire_exports(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
         return {"retired": [], "kept": []}
     text = EXPORTS.read_text(encoding="utf-8")
     lines = export_lines(text)
-    there = connected(NFSD / "clients")
+    there = clients(NFSD / "clients")
     retired, kept = list[str](), list[str]()
     for path in sorted(set(lines) - set(options["wanted"])):
         users = users_of(path, options["mounted_by"], options["asked"], there)
@@ -207,11 +171,10 @@ def retire_exports(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
         else:
             retired.append(path)
     if retired and not check:
-        left = [line for line in text.splitlines() if not line or line.startswith("#") or path_of(line) not in retired]
-        fresh = EXPORTS.with_name(f".{EXPORTS.name}.new")
-        fresh.write_text("\n".join(left) + "\n", encoding="utf-8")
-        fresh.chmod(0o644)
-        fresh.replace(EXPORTS)
+        left = [
+            line for line in text.splitlines() if not line or line.startswith("#") or export_path(line) not in retired
+        ]
+        replace(EXPORTS, "\n".join(left) + "\n", 0o644)
         run("exportfs", "-r")
         if not set(lines) - set(retired):
             EXPORTS.unlink()

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.files import replace
+from ansible.module_utils.sealyard_host.mounts import Mounted, visible
+from ansible.module_utils.sealyard_host.nfs import export_lines
+from ansible.module_utils.sealyard_host.programs import run
 
 DOCUMENTATION = r"""
 module: nfs_server
@@ -72,16 +75,6 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Mounted:
-    """One line of mountinfo."""
-
-    path: str
-    device: str
-    kind: str
-    source: str
-
-
-@dataclass(frozen=True)
 class Running:
     """What nfsd does now; `threads` 0 where it does not run."""
 
@@ -92,18 +85,6 @@ class Running:
     grace_sec: int
     tcp_addresses: tuple[str, ...]
     clients: int
-
-
-def parse_mountinfo(text: str) -> list[Mounted]:
-    """Read /proc/self/mountinfo; of several mounts at one path the last one counts."""
-    found: dict[str, Mounted] = {}
-    for line in text.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, tail = left.split(), right.split()
-        if len(fields) >= 6 and len(tail) >= 2:
-            path = fields[4].replace("\\040", " ")
-            found[path] = Mounted(path, fields[2], tail[0], tail[1])
-    return list(found.values())
 
 
 def mount_of(path: str, mounts: Sequence[Mounted]) -> Mounted:
@@ -159,14 +140,8 @@ def render(exports: Sequence[Mapping[str, Any]], mounts: Sequence[Mounted], squa
 
 def left_over(before: str, text: str) -> list[str]:
     """Return the lines that are not wanted any more; module nfs_leftovers retires them once nobody uses them."""
-
-    def path(line: str) -> str:
-        return line[1:].split('"', 1)[0] if line.startswith('"') else line.split()[0]
-
-    wanted = {path(line) for line in text.splitlines() if not line.startswith("#")}
-    return [
-        line for line in before.splitlines() if line.strip() and not line.startswith("#") and path(line) not in wanted
-    ]
+    wanted = export_lines(text)
+    return [line for path, line in export_lines(before).items() if path not in wanted]
 
 
 def exported(etab: str) -> set[tuple[str, str, bool]]:
@@ -250,13 +225,6 @@ def restart_reasons(running: Running, options: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def run(*command: str) -> None:
-    """Run a program; Refused with its words when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Refused(f"{' '.join(command)}: {(done.stderr or done.stdout).strip() or done.returncode}")
-
-
 def reconcile(options: Mapping[str, Any], check: bool) -> list[str]:
     """Start, repair or restart nfsd; returns the steps. Refused where clients would feel it and nobody agreed."""
     running, steps = read_running(), list[str]()
@@ -305,7 +273,7 @@ def _write(path: Path, text: str) -> None:
 
 def export(options: Mapping[str, Any], check: bool) -> tuple[list[str], dict[str, str] | None]:
     """Write the file of exports and make the kernel follow it; returns steps and the file's difference."""
-    mounts = parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    mounts = visible(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
     wrong = judge(options["exports"], mounts)
     if wrong and not check:
         raise Refused("\n".join(f"{options['host']}: {text}" for text in wrong))
@@ -319,10 +287,7 @@ def export(options: Mapping[str, Any], check: bool) -> tuple[list[str], dict[str
     steps = [f"write {file}"] if before != text else []
     if before != text and not check:
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.new")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.chmod(0o644)
-        fresh.replace(file)
+        replace(file, text, 0o644)
     if before != text or stale:
         steps.append("exportfs -r")
         if not check:

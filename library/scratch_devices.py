@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import mounts
+from ansible.module_utils.sealyard_host.programs import ProgramFailed, run
 
 DOCUMENTATION = r"""
 module: scratch_devices
@@ -67,7 +68,7 @@ array_uuid: {description: 'UUID of the array as mdadm writes it, empty without a
 steps: {description: 'What was done, or would be in check mode', type: list, elements: str, returned: always}
 """
 
-SYSTEM_MOUNTS = ("/", "/boot", "/boot/efi", "/usr", "/var", "/home", "[SWAP]")
+SYSTEM_MOUNTS = (*mounts.SYSTEM, "[SWAP]")
 COLUMNS = "NAME,PATH,TYPE,SIZE,MOUNTPOINTS,SERIAL,MODEL,RO"
 SAMPLES = 2048
 SAMPLE_BYTES = 16 << 10
@@ -222,17 +223,6 @@ def refuse(host: str, found: Mapping[str, Sequence[str]]) -> None:
         raise Refused("\n".join(lines))
 
 
-def run(*command: str) -> str:
-    """Run a program; Refused with its words when it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise Refused(f"{command[0]} is not installed") from error
-    if done.returncode:
-        raise Refused(f"{' '.join(command)}: {(done.stderr or done.stdout).strip() or done.returncode}")
-    return done.stdout
-
-
 def look(path: str) -> Device | None:
     """Return the device at `path` as the machine has it now."""
     real = os.path.realpath(path)
@@ -369,10 +359,10 @@ def settle() -> None:
 
 def refuse_occupied(host: str, path: str, state: State) -> None:
     """Refused where something else is mounted at `path`."""
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        source, mounted = line.split()[:2]
-        if mounted == path and source != "systemd-1" and os.path.realpath(source) != os.path.realpath(state.volume):
-            raise Refused(f"{host}: {source} is already mounted at {path}; unmount it, or choose another path")
+    for mount in mounts.parse(Path("/proc/self/mountinfo").read_text(encoding="utf-8")):
+        ours = mount.source == "systemd-1" or os.path.realpath(mount.source) == os.path.realpath(state.volume)
+        if mount.path == path and not ours:
+            raise Refused(f"{host}: {mount.source} is already mounted at {path}; unmount it, or choose another path")
 
 
 def main() -> None:
@@ -391,7 +381,7 @@ def main() -> None:
     try:
         state, steps = make(module.params, module.check_mode)
         refuse_occupied(module.params["host"], module.params["path"], state)
-    except Refused as error:
+    except (Refused, ProgramFailed) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(steps),

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.processes import command_line
+from ansible.module_utils.sealyard_host.programs import output
+from ansible.module_utils.sealyard_host.units import properties
 
 DOCUMENTATION = r"""
 module: unit_log
@@ -58,24 +59,10 @@ complete:
 """
 
 
-def properties(text: str) -> dict[str, str]:
-    """Output of `systemctl show` as a mapping."""
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
 def matching(text: str, patterns: Sequence[str]) -> list[str]:
     """Lines of a log that one of the patterns is found in."""
     wanted = [re.compile(pattern) for pattern in patterns]
     return [line for line in text.splitlines() if any(pattern.search(line) for pattern in wanted)]
-
-
-def command_line(pid: int, proc: str = "/proc") -> list[str]:
-    """Words of a process's command line; empty when there is no such process."""
-    try:
-        raw = Path(proc, str(pid), "cmdline").read_bytes()
-    except OSError:
-        return []
-    return [word.decode(errors="replace") for word in raw.split(b"\0") if word]
 
 
 def main() -> None:
@@ -89,10 +76,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     unit: str = module.params["unit"]
-
-    def output(*command: str) -> str:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
-
     state = properties(
         output("systemctl", "show", unit, "--property=MainPID,InvocationID,ExecMainStartTimestamp", "--timestamp=unix")
     )

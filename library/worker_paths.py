@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import stat
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.files import replace
 
 DOCUMENTATION = r"""
 module: worker_paths
@@ -124,9 +125,8 @@ def main() -> None:
     found = changes(workers, left)
     if not module.check_mode:
         for file, settings in found.items():
-            with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, delete=False, encoding="utf-8") as written:
-                written.write(json.dumps(settings, indent=2) + "\n")
-            module.atomic_move(written.name, str(file))
+            kept = file.stat()
+            replace(file, json.dumps(settings, indent=2) + "\n", stat.S_IMODE(kept.st_mode), (kept.st_uid, kept.st_gid))
     module.exit_json(
         changed=bool(found),
         closed=[str(file.parent) for file, settings in found.items() if MARK in settings],

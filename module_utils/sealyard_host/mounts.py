@@ -20,7 +20,7 @@ class Mounted:
 
 
 def parse(mountinfo: str) -> list[Mounted]:
-    """All mounts in the order of the kernel; of several at one path the last one counts."""
+    """All mounts in the order of the kernel."""
     found = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
@@ -29,6 +29,11 @@ def parse(mountinfo: str) -> list[Mounted]:
             options = tuple(tail[2].split(",")) if len(tail) > 2 else ()
             found.append(Mounted(fields[4].replace("\\040", " "), fields[2], tail[0], tail[1], options))
     return found
+
+
+def visible(mountinfo: str) -> list[Mounted]:
+    """The mounts that can be seen: of several at one path the last one covers the others."""
+    return list({mount.path: mount for mount in parse(mountinfo)}.values())
 
 
 def of_nfs(mountinfo: str) -> list[Mounted]:

@@ -15,7 +15,9 @@ def run(*command: str, timeout_sec: float | None = None, **how: Any) -> str:
     """Standard output of a program; ProgramFailed unless it ends well. `how` goes to subprocess as it is."""
     line = shlex.join(command)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_sec, **how)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=timeout_sec, **how
+        )
     except FileNotFoundError as error:
         raise ProgramFailed(f"{command[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:

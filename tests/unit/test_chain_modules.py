@@ -12,6 +12,7 @@ import lotus_wallet
 import pytest
 from sealyard.errors import SealyardError
 from sealyard.hosts.builds import lotus_builds
+from sealyard_host import packages
 
 
 def test_swap_table() -> None:
@@ -25,7 +26,7 @@ def test_installed_packages() -> None:
         "Package: chrony\nStatus: install ok installed\nDescription: clock\n more: text\n\n"
         "Package: ntp\nStatus: deinstall ok config-files\n"
     )
-    assert host_state.installed(status) == {"chrony"}
+    assert packages.installed(status) == {"chrony"}
 
 
 def test_account_of_root() -> None:

@@ -9,7 +9,7 @@ import lotus_rpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from miner_processes import duties_of, processes, states
+from miner_processes import duties_of, processes
 from sealyard.errors import SealyardError
 from sealyard.hosts.miners import members
 from sealyard.operations.handover import (
@@ -35,6 +35,7 @@ from sealyard.operations.handover import (
 )
 from sealyard.operations.proving_deadline import chain_answers_proofs_due
 from sealyard.operations.unaccounted import unaccounted_sectors, unaccounted_text
+from sealyard_host.units import by_name
 from store_sectors import look
 
 from tests.unit.fork_net import ForkNet
@@ -360,7 +361,7 @@ def test_miner_processes_are_told_from_units_and_repos(tmp_path: Path) -> None:
     (tmp_path / "miner-seal" / "keystore").mkdir(parents=True)
     (tmp_path / "miner-seal" / "config.toml").write_text("[Subsystems]\n  DisableWindowPoSt = true\n")
     (tmp_path / "miner-seal" / "sectorid").write_text("41\n")
-    shown = states(
+    shown = by_name(
         "Id=lotus-miner-seal.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nMainPID=7\n\n"
         "Id=lotus-miner-deal.service\nLoadState=not-found\nActiveState=inactive\n\n"
         "Id=lotus-miner-window.service\nLoadState=loaded\nActiveState=failed\nUnitFileState=disabled\nMainPID=0\n"

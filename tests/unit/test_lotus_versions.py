@@ -7,6 +7,7 @@ from typing import Any
 
 import lotus_versions as versions
 import pytest
+from sealyard_host import packages
 
 ID_A, ID_B, ID_C, ID_D = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "dddddddddddd"
 
@@ -130,4 +131,4 @@ def test_cpu_vendor() -> None:
 
 def test_missing_packages() -> None:
     status = "Package: libhwloc15\nStatus: install ok installed\n\nPackage: gone\nStatus: deinstall ok config-files\n"
-    assert versions.missing_packages(["libhwloc15", "gone", "never"], status) == ["gone", "never"]
+    assert packages.missing(["libhwloc15", "gone", "never"], status) == ["gone", "never"]

@@ -12,6 +12,7 @@ from typing import Any
 import nfs_server as nfs
 import pytest
 import scratch_devices as scratch
+from ansible.module_utils.sealyard_host.mounts import visible
 from sealyard.hosts.shares import (
     group_trees,
     mount_unit,
@@ -232,7 +233,7 @@ def test_disks_are_found_below_arrays_and_partitions(sysfs: Path) -> None:
     ],
 )
 def test_only_data_disks_are_exported(sysfs: Path, path: str, text: str) -> None:
-    mounts = nfs.parse_mountinfo(MOUNTINFO)
+    mounts = visible(MOUNTINFO)
     assert nfs.judge([export("/sealer")], mounts, sysfs) == []
     [found] = nfs.judge([export("/sealer"), export(path)], mounts, sysfs)
     assert found.startswith(path) and text in found
@@ -241,7 +242,7 @@ def test_only_data_disks_are_exported(sysfs: Path, path: str, text: str) -> None
 def test_exports_name_networks_and_refuse_an_unmounted_disk() -> None:
     text = nfs.render(
         [export("/sealer/nfs/10.0.0.5", sync=False), export("/sealer", "10.41.0.0/24", "10.40.0.0/24")],
-        nfs.parse_mountinfo(MOUNTINFO),
+        visible(MOUNTINFO),
         "root_squash",
     )
     assert text.splitlines()[1:] == [

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sealyard_host import lotus_api
+from sealyard_host.programs import last_words
 
 TIMEOUT_SEC = 120
 COUNTER_TIMEOUT_SEC = 5
@@ -130,7 +131,8 @@ def run(options: argparse.Namespace) -> str:
     result = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False, env=environment)
     lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
     if result.returncode:
-        raise Paused(f"sectors {options.command}: {lines[-1] if lines else f'status {result.returncode}'}")
+        why = last_words("\n".join(lines), f"status {result.returncode}")
+        raise Paused(f"sectors {options.command}: {why}")
     return f"sectors {options.command}: " + "; ".join(line for line in lines if "Created" in line)
 
 
