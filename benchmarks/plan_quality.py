@@ -25,7 +25,9 @@ from scipy.sparse import coo_matrix
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "filter_plugins"))
 
 from sealyard import plan
-from sealyard.hardware.declared import gpu_memory_bytes, normalise, scratch_bytes
+from sealyard.hardware.catalogue import gpu_memory_bytes
+from sealyard.hardware.declared import normalise
+from sealyard.hardware.machine import scratch_bytes
 from sealyard.lotus.figures import DAY_SEC, figures, model
 from sealyard.planner.splits import FETCH_SEC
 

@@ -51,7 +51,7 @@ def device(gpus: list[dict[str, Any]], environment: dict[str, str]) -> list[dict
     return [by_uuid[word] if word.startswith("GPU-") else seen[int(word)] for word in named]
 
 
-def judge(gpus: list[dict[str, Any]], workers: list[dict[str, Any]]) -> None:
+def assert_own_cards(gpus: list[dict[str, Any]], workers: list[dict[str, Any]]) -> None:
     """Each proving worker gets the card that the plan means, and no card is given twice."""
     given: list[str] = []
     for worker in workers:
@@ -76,7 +76,7 @@ def test_no_two_workers_of_a_real_host_share_a_card(path: Path, known: str) -> N
         node["memory_bytes"] = 1 << 40
     for mix in (("PC2", "C2"), ("PC1", "PC2", "C2")):
         for stack in ("lotus", "lotus_distributed", "force_remote_worker"):
-            judge(hardware["gpus"], plan_host(hardware, mix, stack=stack))
+            assert_own_cards(hardware["gpus"], plan_host(hardware, mix, stack=stack))
 
 
 CARDS = st.fixed_dictionaries(
@@ -106,7 +106,7 @@ def test_no_two_workers_of_any_host_share_a_card(cards: list[dict[str, Any]], ad
         }
         for card, (domain, bus, slot) in zip(cards, addresses, strict=False)
     ]
-    judge(hardware["gpus"], plan_host(hardware))
+    assert_own_cards(hardware["gpus"], plan_host(hardware))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_a_card_of_the_operators_own_has_its_own_number() -> None:
     for gpus in ([unknown, "RTX 3090"], ["RTX 3090", unknown], ["RTX 3090", unknown, unknown, "2x RTX 3090"]):
         hardware = {**EPYC, "gpus": gpus}
         workers = plan_host(hardware)
-        judge(normalise(hardware)["gpus"], workers)
+        assert_own_cards(normalise(hardware)["gpus"], workers)
         numbers = {worker["environment"]["CUDA_VISIBLE_DEVICES"] for worker in workers if worker["gpus"]}
         assert numbers == {str(number) for number in range(sum(2 if gpu == "2x RTX 3090" else 1 for gpu in gpus))}
 
@@ -151,7 +151,7 @@ def test_real_addresses_decide_where_they_are_known() -> None:
     gpus = [{"name": "RTX 3090", "pci": pci, "numa_node": node} for pci, node in places.items()]
     hardware = {**EPYC, "gpus": gpus}
     workers = plan_host(hardware)
-    judge(normalise(hardware)["gpus"], workers)
+    assert_own_cards(normalise(hardware)["gpus"], workers)
     assert {w["gpus"][0]: w["environment"]["CUDA_VISIBLE_DEVICES"] for w in workers if w["gpus"]} == {
         "0000:41:00.0": "0", "0000:81:00.0": "1", "0000:c1:00.0": "2",
     }  # fmt: skip
@@ -186,7 +186,7 @@ def test_read_kept_and_named_hardware_give_one_plan(path: Path, tmp_path: Path) 
     groups = {"pc1_worker": names, "pc2_worker": names, "c2_worker": names, "seal_miner": ("m",)}
     read = {name: read_machine(path, name) for name in names}
     fresh = {name: {"ansible_facts": {"sealing_hardware": read[name]}} for name in names}
-    runs = [{**fresh, "m": {}}]
+    runs: list[dict[str, dict[str, Any]]] = [{**fresh, "m": {}}]
     for folder in (".hardware", "topologies"):
         (tmp_path / folder).mkdir()
         for name in names:
@@ -228,7 +228,7 @@ def test_hosts_that_share_a_machine_do_not_share_its_uuids() -> None:
     two = plan({"machines": {"ours": machine}, "hosts": {"a": host, "b": host, "m": {"roles": ["seal_miner"]}}})
     assert all(w["gpu_uuids"] for w in one["hosts"]["a"]["workers"] if w["gpus"])
     for name in ("a", "b"):
-        judge(machine["gpus"], two["hosts"][name]["workers"])
+        assert_own_cards(machine["gpus"], two["hosts"][name]["workers"])
         assert not any(worker["gpu_uuids"] for worker in two["hosts"][name]["workers"])
 
 

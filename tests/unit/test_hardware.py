@@ -1,4 +1,4 @@
-"""sealyard.hardware.declared: declared hardware in both forms, and the table of CPU models against real machines."""
+"""sealyard.hardware: declared hardware in both forms, and the table of CPU models against real machines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sealyard.hardware import declared as hw
+from sealyard.hardware import catalogue
 from sealyard.hardware.declared import HardwareError, normalise
+from sealyard.hardware.facts import LISTS
+from sealyard.hardware.machine import scratch_bytes
+from sealyard.hardware.short_form import SHORT_KEYS
 
 TOPOLOGIES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())
@@ -68,7 +71,7 @@ def test_real_machines_pass_and_keep_everything(name: str) -> None:
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_model_table_agrees_with_the_machine(name: str) -> None:
     told = TOPOLOGIES[name]
-    model = hw.find_cpu(told["machine"]["cpu_model"] or "")
+    model = catalogue.find_cpu(told["machine"]["cpu_model"] or "")
     if model is None:
         pytest.skip("model not in the table")
     cpus = told["cpus"]
@@ -80,7 +83,7 @@ def test_model_table_agrees_with_the_machine(name: str) -> None:
 
 
 def test_every_model_of_the_table_expands() -> None:
-    for model in hw.cpu_models().values():
+    for model in catalogue.cpu_models().values():
         for nps in model.nodes_per_socket:
             out = normalise({"cpu": f"{model.name} x{model.max_sockets}", "memory": "1TiB", "nps": nps})
             cpus = out["cpus"]
@@ -93,7 +96,7 @@ def test_every_model_of_the_table_expands() -> None:
 
 @pytest.mark.parametrize(("name", "shape"), SOURCE_MODELS.items())
 def test_models_of_the_sources(name: str, shape: tuple[int, int, int]) -> None:
-    model = hw.find_cpu(name)
+    model = catalogue.find_cpu(name)
     assert model is not None
     assert (model.cores, model.l3_groups, model.nodes_per_socket[0]) == shape
     assert model.sha_extensions
@@ -112,7 +115,7 @@ def test_short_form_of_the_sources_precommit_worker() -> None:
     assert [c["cpu"] for c in out["cpus"] if c["core"] == 3] == [3, 35]
     assert out["numa"] == [{"node": 0, "memory_bytes": 1 << 40, "cpus": list(range(64))}]
     assert (out["gpus"][0]["name"], out["gpus"][0]["memory_bytes"]) == ("RTX 3080", 10 << 30)
-    assert hw.scratch_bytes(out) == 16 * 10**12
+    assert scratch_bytes(out) == 16 * 10**12
     assert (out["rdma"][0]["netdev"], out["rdma"][0]["rate_bits_per_sec"]) == (out["net"][0]["name"], 10**11)
 
 
@@ -136,7 +139,7 @@ def test_device_node_is_null_where_nobody_says() -> None:
 def test_system_disk_is_no_scratch() -> None:
     out = normalise({"cpu": "7302P", "memory": "256GiB", "system_disk": "1TB NVMe", "scratch": ["2x 3.84TB NVMe"]})
     assert [d["system"] for d in out["nvme"]] == [True, False, False]
-    assert hw.scratch_bytes(out) == 2 * 3_840_000_000_000
+    assert scratch_bytes(out) == 2 * 3_840_000_000_000
 
 
 def test_smt_off_and_topology_by_name() -> None:
@@ -156,10 +159,10 @@ def test_gpu_names_of_nvidia_smi_and_pci_ids() -> None:
         "Tesla T4": "T4",
     }
     for told, known in names.items():
-        model = hw.find_gpu(told)
+        model = catalogue.find_gpu(told)
         assert model is not None and model.name == known
-    assert hw.gpu_memory_bytes({"vendor": "10de", "device": "20b0", "name": None}) == 40 << 30
-    assert hw.gpu_memory_bytes({"vendor": "10de", "device": "ffff", "name": None}) is None
+    assert catalogue.gpu_memory_bytes({"vendor": "10de", "device": "20b0", "name": None}) == 40 << 30
+    assert catalogue.gpu_memory_bytes({"vendor": "10de", "device": "ffff", "name": None}) is None
 
 
 def test_unknown_keys_of_devices_are_kept() -> None:
@@ -273,7 +276,7 @@ def test_nothing_at_all() -> None:
         normalise({"cpu": "EPYC 7541", "memory": "1TiB"})
 
 
-KEYS = st.sampled_from([*hw.SHORT_KEYS, *hw.LISTS, "cpu", "node"])
+KEYS = st.sampled_from([*SHORT_KEYS, *LISTS, "cpu", "node"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),

@@ -1,6 +1,6 @@
 """What binding needs of a machine: its usable physical cores by NUMA node and L3, its GPUs, its NIC's node.
 
-Input is the topologies schema (see hardware.py). Offline and not-allowed CPUs, memory-only nodes and devices without
+Input is the facts schema (see declared.py). Offline and not-allowed CPUs, memory-only nodes and devices without
 a node are what they are: left out, left out, None. Memory set aside as hugepages is no ordinary memory any more.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sealyard.hardware.declared import gpu_memory_bytes, has_sha_extensions, pci_key, scratch_bytes
+from sealyard.hardware.catalogue import gpu_memory_bytes, has_sha_extensions
+from sealyard.hardware.quantities import pci_key
 
 Domain = tuple[int | None, int | str | None]
 """(NUMA node, L3): a PC1 bundle lies inside one. Without L3 information the node, else the socket, takes its place."""
@@ -70,6 +71,12 @@ class Machine:
     distances: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
+def scratch_bytes(hardware: Mapping[str, Any]) -> int | None:
+    """Bytes of the NVMe drives that may carry /sealer: all but the system's; None where there is none."""
+    free = [int(d["bytes"]) for d in hardware.get("nvme", ()) if d.get("bytes") and d.get("system") is not True]
+    return sum(free) if free else None
+
+
 def _active(device: Mapping[str, Any]) -> bool:
     state = device.get("port_state")
     if isinstance(state, Mapping):
@@ -107,7 +114,7 @@ def _gpus(hardware: Mapping[str, Any], nodes: tuple[int, ...]) -> tuple[Gpu, ...
 
 
 def read_machine(hardware: Mapping[str, Any]) -> Machine:
-    """Return the machine of a hardware dict that `hardware.normalise` has passed."""
+    """Return the machine of a hardware dict that `normalise` has passed."""
     threads: dict[object, list[int]] = defaultdict(list)
     place: dict[object, Mapping[str, Any]] = {}
     for cpu in hardware["cpus"]:

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, Final
 
 from sealyard.hardware.cpu_list import parse_cpus
-from sealyard.hardware.declared import scratch_bytes
+from sealyard.hardware.machine import scratch_bytes
 from sealyard.pages.svg import Part, frame, rect, stack, svg, text, titled, wrap
 from sealyard.plan.words import GIB, bytes_text, memory_text, plural
 

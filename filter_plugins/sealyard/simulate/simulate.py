@@ -27,7 +27,8 @@ from typing import Any, Final
 
 import simpy
 
-from sealyard.hardware.declared import HardwareError, normalise, scratch_bytes
+from sealyard.hardware.declared import HardwareError, normalise
+from sealyard.hardware.machine import scratch_bytes
 from sealyard.lotus.figures import DAY_SEC, Figures, figures, model
 from sealyard.plan.words import bytes_text, rate_text
 from sealyard.planner.planner import plan as make_plan
