@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import json
 import os
 import pwd
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host.files import replace
 
 DOCUMENTATION = r"""
 module: file_set
@@ -291,24 +290,7 @@ def write_file(entry: Entry, check: bool, report: Report, secret: bool) -> None:
         os.chown(entry.path, user, group)
         entry.path.chmod(entry.mode)
     else:
-        replace(entry.path, text or "", user, group, entry.mode)
-
-
-def replace(path: Path, text: str, user: int, group: int, mode: int) -> None:
-    """Write `text` beside `path`, readable by nobody else until its mode is set, and rename it into place."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fchown(out.fileno(), user, group)
-            os.fchmod(out.fileno(), mode)
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+        replace(entry.path, text or "", entry.mode, (user, group))
 
 
 def difference(path: Path, before: str, after: str, kind: str = "") -> dict[str, str]:

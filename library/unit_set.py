@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sealyard_host import cpu_lists
+from ansible.module_utils.sealyard_host.files import text_of
+from ansible.module_utils.sealyard_host.units import by_name
 
 DOCUMENTATION = r"""
 module: unit_set
@@ -141,13 +144,10 @@ class Steps:
 def parse_states(text: str, boot_time: float) -> dict[str, State]:
     """Read the output of `systemctl show`, blocks of KEY=VALUE; `boot_time` is the epoch second of monotonic zero."""
     states = {}
-    for block in text.strip().split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if "Id" not in values:
-            continue
-        started_usec = next((int(values[name]) for name in STARTED if values.get(name, "0") != "0"), 0)
-        states[values["Id"]] = State(
-            name=values["Id"],
+    for name, values in by_name(text).items():
+        started_usec = next((int(values[key]) for key in STARTED if values.get(key, "0") != "0"), 0)
+        states[name] = State(
+            name=name,
             known=values.get("LoadState") == "loaded",
             active=values.get("ActiveState", "inactive"),
             enabled=values.get("UnitFileState") in ("enabled", "enabled-runtime"),
@@ -196,11 +196,7 @@ def helper_units(units: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def allowed_cpus(pid: int, proc: str = "/proc") -> str:
     """CPU list such as 0-3,8 on which the kernel lets a process run; empty when there is no such process."""
-    try:
-        status = Path(proc, str(pid), "status").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    return next((line.split()[1] for line in status.splitlines() if line.startswith("Cpus_allowed_list:")), "")
+    return cpu_lists.allowed(text_of(Path(proc, str(pid), "status")))
 
 
 def systemctl(*arguments: str, good: tuple[int, ...] = (0,)) -> str:

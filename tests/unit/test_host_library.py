@@ -88,6 +88,9 @@ def test_a_new_library_restarts_nothing() -> None:
         (r"partition\(\"-\"\)|split\(\"-\"\)|\(\?:-\(\[0-9\]", "cpu_lists.py"),
         (r"active_mtu:\\s", "rdma_devices.py"),
         (r"\[1-9\]\[0-9\]\*", "sector_numbers.py"),
+        (r"\bos\.fsync\b|\bmkstemp\b|\.new\"", "files.py"),
+        (r" - \"\)|/proc/self/mounts\"\)\.read_text\(encoding=\"utf-8\"\)\.splitlines", "mounts.py"),
+        (r"Cpus_allowed_list", "cpu_lists.py"),
     ],
 )
 def test_it_exists_once(pattern: str, home: str) -> None:
