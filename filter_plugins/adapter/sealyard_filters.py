@@ -23,8 +23,8 @@ from sealyard.errors import SealyardError
 from sealyard.hosts import builds, miners, rdma, shares, systemd, workers
 from sealyard.inventory.checks.inventory import Inventory
 from sealyard.inventory.groups import groups_missing_parents
+from sealyard.inventory.judgement import check_inventory, preflight_text
 from sealyard.inventory.planner_input import plan_input
-from sealyard.inventory.preflight import inventory_problems, preflight_text
 from sealyard.inventory.variables import PLAN_FACTS, ROLES_DIR, Problem, Unreadable, cluster_options, role_options
 from sealyard.lotus.config import lotus_config
 from sealyard.operations import counter_move, handover, proving_deadline, scheduler_switch
@@ -157,7 +157,8 @@ def sealing_preflight(
 ) -> list[Problem]:
     """Return every problem of the inventory and of its plan, which is made here unless it is given.
 
-    `applied` is the path of the plan applied last; the two switches as in `inventory_problems`.
+    `applied` is the path of the plan applied last, against which the plan is judged. `counter_moves`: the sector
+    counter may be elsewhere than then; `stack_switches`: another stack may run.
     """
     roles = role_options(ROLES_DIR)
     hosts = [str(host) for host in groups.get("all", ())]
@@ -167,11 +168,13 @@ def sealing_preflight(
         roles=roles,
         cluster=cluster_options(),
         found={host: hardware for host in hosts if (hardware := _found_hardware(hostvars[host]))},
+        applied=read_json(applied) or {},
+        changes=[what for what, changes in (("counter", counter_moves), ("stack", stack_switches)) if changes],
     )
     unreadable = any(isinstance(value, Unreadable) for own in inventory.hostvars.values() for value in own.values())
     if plan is None and hosts and not unreadable:
         plan = sealing_plan(sealing_plan_input(groups, hostvars, inventory_dir, applied))
-    return inventory_problems(inventory, plan, read_json(applied), counter_moves, stack_switches)
+    return check_inventory(inventory, plan)
 
 
 def _our_variables(variables: Mapping[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from sealyard.inventory.checks.inventory import Inventory as Facts
-from sealyard.inventory.judgement import CHECKS
-from sealyard.inventory.preflight import preflight_text
+from sealyard.inventory.judgement import CHECKS, preflight_text
 from sealyard.inventory.variables import cluster_options, role_options
 from sealyard_filters import sealing_plan, sealing_plan_input, sealing_preflight
 
@@ -319,6 +318,14 @@ CASES = [
         "hosts/worker",
         "also the name of a group",
         "worker-1",
+    ),
+    Case(
+        "devnet whose winning miner is not beside the genesis",
+        "lab",
+        lambda i: i.groups.update(daemon_private=["window", "winning"]),
+        "groups/winning_miner",
+        "is not window, the first host of daemon_private",
+        "winning first in daemon_private",
     ),
     # --- workers and their groups ---
     Case(
@@ -1293,6 +1300,8 @@ def test_every_check_is_broken_by_some_case() -> None:
     for case in CASES:
         inventory = broken(case)
         as_data = Facts(inventory.groups, inventory.hostvars, roles, cluster)
-        tripped |= {check.__name__ for check in CHECKS if list(check(as_data))}
-    # These two need a template that cannot be rendered and a machine that was read.
-    assert {check.__name__ for check in CHECKS} - tripped == {"check_readable", "check_declared_hardware"}
+        plan = sealing_plan(sealing_plan_input(inventory.groups, inventory.hostvars))
+        tripped |= {check.__name__ for check in CHECKS if list(check(as_data, plan))}
+    # These need a template that cannot be rendered, a machine that was read, and a plan that is in force.
+    apart = {"check_readable", "check_declared_hardware", "check_counter_place", "check_stack_that_runs", "check_moves"}
+    assert {check.__name__ for check in CHECKS} - tripped == apart

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, problem
+from sealyard.hosts.miners import counter_authorities, counter_authority
+from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
 from sealyard.inventory.variables import Problem, nearest, shown
 from sealyard.stacks.lotus_distributed.myscheduler import KEYS as MYSCHEDULER_KEYS
 
@@ -27,7 +28,7 @@ def generation(inventory: Inventory, host: str) -> int:
     return 1 if str(inventory.value(host, "sealing_fork_generation", 2)) == "1" else 2
 
 
-def check_sector_counter(inventory: Inventory) -> Iterator[Problem]:
+def check_sector_counter(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Exactly one process gives out sector numbers, and it is a miner."""
     if not _fork_hosts(inventory):
         return
@@ -45,7 +46,7 @@ def check_sector_counter(inventory: Inventory) -> Iterator[Problem]:
         yield problem("groups", "sector_counter", counters[0], text, f"one miner host, such as {first}")
 
 
-def check_scheduler(inventory: Inventory) -> Iterator[Problem]:
+def check_scheduler(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A scheduler belongs to its stack: the fork with AllowMyScheduler off schedules nothing at all."""
     for host in inventory.hostvars:
         scheduler, stack = inventory.value(host, "sealing_scheduler"), inventory.text(host, "sealing_stack", "lotus")
@@ -67,7 +68,7 @@ def check_scheduler(inventory: Inventory) -> Iterator[Problem]:
                 yield problem(host, f"{name}.Storage.AllowMyScheduler", "false", text, remedy)
 
 
-def check_counter_seed(inventory: Inventory) -> Iterator[Problem]:
+def check_counter_seed(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """The seed counts as issued; what the plan says is taken must be below it."""
     for host in _fork_hosts(inventory, "sector_counter"):
         seed, start = inventory.value(host, "sector_counter_seed"), inventory.value(host, "sealing_sector_number_start")
@@ -78,7 +79,7 @@ def check_counter_seed(inventory: Inventory) -> Iterator[Problem]:
             )
 
 
-def check_layout(inventory: Inventory) -> Iterator[Problem]:
+def check_layout(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """One miner for everything is upstream Lotus's; the fork's flags only take duties away."""
     for host in _fork_hosts(inventory):
         if inventory.text(host, "sealing_miner_layout") == "single":
@@ -86,7 +87,7 @@ def check_layout(inventory: Inventory) -> Iterator[Problem]:
             yield problem(host, "sealing_miner_layout", "single", text, "split, or sealing_stack: lotus beside it")
 
 
-def check_deal_libp2p(inventory: Inventory) -> Iterator[Problem]:
+def check_deal_libp2p(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A deal miner is reached over libp2p."""
     for host in _fork_hosts(inventory, "deal_miner"):
         for name in ("lotus_miner_config", "deal_miner_config"):
@@ -97,7 +98,7 @@ def check_deal_libp2p(inventory: Inventory) -> Iterator[Problem]:
                 yield problem(host, f"{name}.Subsystems.EnableMarkets", "false", text, "remove it")
 
 
-def check_generation(inventory: Inventory) -> Iterator[Problem]:
+def check_generation(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Limits are written where the fork's generation reads them."""
     for host in _fork_hosts(inventory):
         if generation(inventory, host) == 1:
@@ -117,7 +118,7 @@ def check_generation(inventory: Inventory) -> Iterator[Problem]:
                     yield problem(host, f"{name}.Storage.{key}", shown("", storage[key]), text, remedy)
 
 
-def check_limits(inventory: Inventory, plan: Mapping[str, Any]) -> Iterator[Problem]:
+def check_limits(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Limits set by hand are limits the fork knows, and no PC1 more than the plan has memory and cores for."""
     for host in _fork_hosts(inventory):
         limits = inventory.value(host, "sealing_worker_limits")
@@ -136,3 +137,14 @@ def check_limits(inventory: Inventory, plan: Mapping[str, Any]) -> Iterator[Prob
             text = f"is more PC1 at once than the {min(carried)} that the plan has memory and cores for in a worker"
             remedy = f"PreCommit1Max: {min(carried)} or less, or leave it out"
             yield problem(host, "sealing_worker_limits.PreCommit1Max", str(wanted), text, remedy)
+
+
+def check_counter_place(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
+    """The sector counter would start on another host while the one of the plan in force runs."""
+    # A host that left the inventory stays in the plan in force, because its sector numbers stay taken.
+    old = counter_authorities(inventory.applied.get("miners") or {})
+    new = counter_authority(plan.get("miners") or {})
+    if new and old and new not in old and "counter" not in inventory.changes:
+        text = f"gives out the sector numbers in this inventory, and {old[0]} does so now: two would give out the same"
+        remedy = f"sector_counter: {old[0].partition('/')[0]}, or move it with playbooks/sector_counter_move.yml"
+        yield problem("groups", "sector_counter", new, text, remedy)

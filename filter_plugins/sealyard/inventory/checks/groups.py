@@ -10,12 +10,13 @@ from sealyard.inventory.checks.inventory import (
     ROLE_GROUPS,
     WORKER_GROUPS,
     Inventory,
+    Plan,
     problem,
 )
 from sealyard.inventory.variables import Problem, nearest
 
 
-def check_group_names(inventory: Inventory) -> Iterator[Problem]:
+def check_group_names(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A group whose name is nearly one of ours is that group misspelt: its hosts would be left out without a word."""
     ours = (*ROLE_GROUPS, *PARENT_GROUPS)
     for group, hosts in inventory.groups.items():
@@ -26,7 +27,7 @@ def check_group_names(inventory: Inventory) -> Iterator[Problem]:
             yield problem("groups", group, ", ".join(hosts) or "(empty)", "is no group of Sealyard", f"{near}:")
 
 
-def check_host_has_a_group(inventory: Inventory) -> Iterator[Problem]:
+def check_host_has_a_group(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A host in no group at all would be planned as nothing and prepared by nobody."""
     for host in inventory.groups.get("ungrouped", ()):
         yield problem(
@@ -34,7 +35,7 @@ def check_host_has_a_group(inventory: Inventory) -> Iterator[Problem]:
         )
 
 
-def check_same_names(inventory: Inventory) -> Iterator[Problem]:
+def check_same_names(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Ansible takes a name that is both for either, now one, now the other."""
     for host in inventory.hostvars:
         if host in inventory.groups or host in PARENT_GROUPS:
@@ -43,7 +44,7 @@ def check_same_names(inventory: Inventory) -> Iterator[Problem]:
             )
 
 
-def check_miners(inventory: Inventory) -> Iterator[Problem]:
+def check_miners(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """One winning and one window process per actor, a seal miner, at most one deal miner."""
     reasons = {
         "winning_miner": "two of them sign two blocks in one round, which the chain punishes",
@@ -60,7 +61,7 @@ def check_miners(inventory: Inventory) -> Iterator[Problem]:
             yield problem("groups", group, ", ".join(hosts), text, f"{group}: with only one of them")
 
 
-def check_private_daemon(inventory: Inventory) -> Iterator[Problem]:
+def check_private_daemon(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """The winning miner signs with the wallet of a private daemon; the public one must have none."""
     if inventory.hosts(*MINER_GROUPS) and not inventory.hosts("daemon_private"):
         winning = inventory.hosts("winning_miner")
@@ -68,7 +69,17 @@ def check_private_daemon(inventory: Inventory) -> Iterator[Problem]:
         yield problem("groups", "daemon_private", "(empty)", "has no host, and miners need its wallet", remedy)
 
 
-def check_worker_group(inventory: Inventory) -> Iterator[Problem]:
+def check_devnet(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
+    """The first miner of a devnet is made beside the daemon that holds the genesis key."""
+    daemons, miners = (list(inventory.groups.get(name, ())) for name in ("daemon_private", "winning_miner"))
+    networks = {inventory.text(host, "sealing_network") for host in inventory.hostvars}
+    if networks == {"devnet"} and daemons and miners and miners[0] != daemons[0]:
+        text = f"is not {daemons[0]}, the first host of daemon_private, whose daemon makes a devnet's genesis and miner"
+        remedy = f"winning_miner: with {daemons[0]}, or {miners[0]} first in daemon_private"
+        yield problem("groups", "winning_miner", miners[0], text, remedy)
+
+
+def check_worker_group(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Only a worker can be pinned to a group; the plan judges the group itself."""
     for host in inventory.hostvars:
         group = inventory.text(host, "sealing_worker_group")

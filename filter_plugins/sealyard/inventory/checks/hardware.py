@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sealyard.hardware.declared import HardwareError, normalise
-from sealyard.inventory.checks.inventory import Inventory, problem
+from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.variables import Problem
 
 MEMORY_TOLERANCE = 0.1
 """A machine shows less memory than was bought: firmware and the kernel keep some."""
 
 
-def check_declared_hardware(inventory: Inventory) -> Iterator[Problem]:
+def check_declared_hardware(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A plan for hardware that is not there would bind workers to cores and GPUs of another machine."""
     for host, found in inventory.found.items():
         declared = inventory.value(host, "sealing_hardware")

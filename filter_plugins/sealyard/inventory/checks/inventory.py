@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,7 +38,8 @@ class Inventory:
     """The inventory as plain data.
 
     `groups` name to hosts, `hostvars` host to variables, `roles` role to options, `cluster` the cluster-wide options,
-    `found` host to the hardware that library/sealing_hardware.py has read there, where it has.
+    `found` host to the hardware that library/sealing_hardware.py has read there, where it has, `applied` the plan
+    applied last, and `changes` what of it this run is there to change: `counter`, `stack`.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -46,6 +47,8 @@ class Inventory:
     roles: Mapping[str, Options]
     cluster: Options
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    applied: Mapping[str, Any] = field(default_factory=dict)
+    changes: Collection[str] = ()
 
     @cached_property
     def members(self) -> dict[str, frozenset[str]]:
@@ -75,7 +78,10 @@ class Inventory:
         return self.text(host, "sealing_address") or self.text(host, "ansible_host") or host
 
 
-Check = Callable[[Inventory], Iterator[Problem]]
+Plan = Mapping[str, Any]
+"""The plan of the inventory as it is written; empty where none is judged, as before the hardware is read."""
+
+Check = Callable[[Inventory, Plan], Iterator[Problem]]
 
 
 def problem(where: str, name: str, value: str, text: str, remedy: str) -> Problem:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sealyard.inventory.checks.inventory import LOTUS_GROUPS, MINER_GROUPS, PLACEHOLDER, Inventory, problem
+from sealyard.inventory.checks.inventory import LOTUS_GROUPS, MINER_GROUPS, PLACEHOLDER, Inventory, Plan, problem
 from sealyard.inventory.variables import Problem, Unreadable, nearest, shown
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -23,7 +23,7 @@ DECIDED_SETTINGS = {
 }
 
 
-def check_install(inventory: Inventory) -> Iterator[Problem]:
+def check_install(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Binaries have a source, and what comes from an archive has its checksum."""
     for host in inventory.hosts(*LOTUS_GROUPS):
         archives = inventory.value(host, "lotus_install_archives", {})
@@ -60,7 +60,7 @@ def _check_archive(host: str, key: str, archive: Any) -> Iterator[Problem]:
         yield problem(host, f"{where}.sha256", shown("", checksum), text, remedy)
 
 
-def check_stack(inventory: Inventory) -> Iterator[Problem]:
+def check_stack(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Stack force_remote_worker can be planned; no playbook installs it."""
     for host in inventory.hostvars:
         stack = inventory.text(host, "sealing_stack")
@@ -69,7 +69,7 @@ def check_stack(inventory: Inventory) -> Iterator[Problem]:
             yield problem(host, "sealing_stack", stack, text, "sealing_stack: lotus or lotus_distributed")
 
 
-def check_daemon_host(inventory: Inventory) -> Iterator[Problem]:
+def check_daemon_host(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A miner talks to a private daemon."""
     daemons = inventory.hosts("daemon_private")
     for host in inventory.hosts(*MINER_GROUPS):
@@ -79,7 +79,7 @@ def check_daemon_host(inventory: Inventory) -> Iterator[Problem]:
             yield problem(host, "lotus_miner_daemon_host", daemon, "is not a host of daemon_private", remedy)
 
 
-def check_chain_start(inventory: Inventory) -> Iterator[Problem]:
+def check_chain_start(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A public network is joined from a snapshot; a devnet has none."""
     for host in inventory.hosts("daemon_public", "daemon_private"):
         network, snapshot = inventory.text(host, "sealing_network"), inventory.text(host, "lotus_daemon_snapshot")
@@ -94,7 +94,7 @@ def check_chain_start(inventory: Inventory) -> Iterator[Problem]:
             yield problem(host, "lotus_daemon_snapshot", snapshot or "(empty)", text, remedy)
 
 
-def check_settings(inventory: Inventory) -> Iterator[Problem]:
+def check_settings(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Settings of config.toml that a host's groups decide: set by hand they would undo what the inventory says."""
     for host, variables in inventory.hostvars.items():
         for name, tables in variables.items():

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sealyard.inventory.checks.inventory import LOTUS_GROUPS, WORKER_GROUPS, Inventory, problem
+from sealyard.inventory.checks.inventory import LOTUS_GROUPS, WORKER_GROUPS, Inventory, Plan, problem
 from sealyard.inventory.variables import Problem, shown
 
 PRIVATE_NETWORKS = tuple(
@@ -52,7 +52,7 @@ FIRST_WORKER_PORT = 3456
 MOST_WORKERS = 256
 
 
-def check_addresses(inventory: Inventory) -> Iterator[Problem]:
+def check_addresses(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """APIs give signing rights: they listen on one private address per host, never on all and never in public."""
     owner: dict[str, str] = {}
     hosts = inventory.hosts(*LOTUS_GROUPS)
@@ -84,7 +84,7 @@ def _address_problem(address: str, alone: bool) -> str | None:
     return None
 
 
-def check_ports(inventory: Inventory) -> Iterator[Problem]:
+def check_ports(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Two processes of a host cannot listen on one port."""
     for host in inventory.hostvars:
         owner: dict[int, str] = {}

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sealyard.inventory.checks.inventory import Inventory, problem
+from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.variables import Problem
 
 DEFAULT_MTU = 9000
@@ -14,7 +14,7 @@ DEFAULT_MTU = 9000
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
-def check_rdma_cards(inventory: Inventory) -> Iterator[Problem]:
+def check_rdma_cards(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Every host of group rdma has a card, the card has an RDMA device, and an address that nobody else has."""
     owner = {
         inventory.text(host, "sealing_rdma_address").split("/")[0]: host
@@ -50,7 +50,7 @@ def check_rdma_cards(inventory: Inventory) -> Iterator[Problem]:
             networks.setdefault(network, name or "another card")
 
 
-def check_rdma_mtu(inventory: Inventory) -> Iterator[Problem]:
+def check_rdma_mtu(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """In a network with two MTUs connections are made and large packets are lost."""
     first: dict[str, tuple[str, Any]] = {}
     for host in inventory.hosts("rdma"):

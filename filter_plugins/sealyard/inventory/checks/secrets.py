@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sealyard.inventory.checks.inventory import PLACEHOLDER, Inventory, problem
+from sealyard.inventory.checks.inventory import PLACEHOLDER, Inventory, Plan, problem
 from sealyard.inventory.variables import Problem, Unreadable
 
 FORBIDDEN_ENVIRONMENT = {
@@ -17,7 +17,7 @@ FORBIDDEN_ENVIRONMENT = {
 }
 
 
-def check_vault_values(inventory: Inventory) -> Iterator[Problem]:
+def check_vault_values(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A secret that is empty or still the example's placeholder would be found out only at the daemon."""
     for host, variables in inventory.hostvars.items():
         for name, value in variables.items():
@@ -31,7 +31,7 @@ def check_vault_values(inventory: Inventory) -> Iterator[Problem]:
                 yield problem(host, name, "(placeholder)", "still holds the placeholder of vault.yml.example", remedy)
 
 
-def check_wallet_keys(inventory: Inventory) -> Iterator[Problem]:
+def check_wallet_keys(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Keys are only on private daemons, and are what `lotus wallet export` prints."""
     name = "lotus_daemon_wallet_keys"
     vault = [key for variables in inventory.hostvars.values() for key in variables if key.startswith("vault_")]
@@ -55,7 +55,7 @@ def _is_wallet_export(text: Any) -> bool:
     return isinstance(key, Mapping) and {"Type", "PrivateKey"} <= key.keys()
 
 
-def check_environment(inventory: Inventory) -> Iterator[Problem]:
+def check_environment(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Environment variables that take a guard away, or that would put a token where others can read it."""
     for host, variables in inventory.hostvars.items():
         for name, value in variables.items():

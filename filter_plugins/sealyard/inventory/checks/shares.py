@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from sealyard.inventory.checks.inventory import Inventory, problem
+from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.variables import Problem
 
 SYSTEM_TREES = (
@@ -20,7 +20,7 @@ SYSTEM_DIRECTORIES = ("/", "/home", "/mnt", "/opt", "/srv", "/var")
 """A data disk may be mounted below one of these, not on it."""
 
 
-def check_exports(inventory: Inventory) -> Iterator[Problem]:
+def check_exports(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """An export is the mount point of a data disk, given once and not itself another host's."""
     for host in inventory.hostvars:
         mounted = {_path(one, "path"): str(one.get("server")) for one in _entries(inventory, host, "sealing_mounts")}
@@ -41,7 +41,7 @@ def check_exports(inventory: Inventory) -> Iterator[Problem]:
             seen.add(path)
 
 
-def check_mounts(inventory: Inventory) -> Iterator[Problem]:
+def check_mounts(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A mount needs a host that exports it and a place of its own."""
     exports = {
         host: [_path(one, "path") for one in _entries(inventory, host, "sealing_exports")]
@@ -74,7 +74,7 @@ def check_mounts(inventory: Inventory) -> Iterator[Problem]:
             used.setdefault(path, f"the mount of {server}:{source}")
 
 
-def check_rdma_addresses(inventory: Inventory) -> Iterator[Problem]:
+def check_rdma_addresses(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Exports are open to the RDMA network, so that the prefix matters; no two hosts have one address."""
     owner: dict[str, str] = {}
     for host in inventory.hostvars:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, problem
+from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
 from sealyard.inventory.variables import Problem
 
 
-def check_stores(inventory: Inventory) -> Iterator[Problem]:
+def check_stores(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Finished sectors need a store that their PC2 host can write and that the miners who prove them can read."""
     if not inventory.hosts("pc2_worker"):
         return

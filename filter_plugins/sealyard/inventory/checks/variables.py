@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from sealyard.inventory.checks.inventory import Inventory, problem
+from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.variables import RENAMED, Problem, Unreadable, findings, nearest, shown
 
 SECTOR_SIZES = {
@@ -17,7 +17,7 @@ SECTOR_SIZES = {
 """Sector sizes each network proves. lotus: build/buildconstants/params_{2k,calibnet,mainnet}.go@v1.36.2"""
 
 
-def check_readable(inventory: Inventory) -> Iterator[Problem]:
+def check_readable(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A variable that refers to one that is not there would stop the run in the middle."""
     for host, variables in inventory.hostvars.items():
         for name, value in variables.items():
@@ -36,7 +36,7 @@ def check_readable(inventory: Inventory) -> Iterator[Problem]:
             yield problem(host, name, "(cannot be read)", reason, remedy)
 
 
-def check_variables(inventory: Inventory) -> Iterator[Problem]:
+def check_variables(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Names with a role's prefix that the role does not know are typos; values must have the declared type."""
     prefixes = sorted((*inventory.roles, "sealing"), key=len, reverse=True)
     known = {name: option for options in inventory.roles.values() for name, option in options.items()}
@@ -58,7 +58,7 @@ def check_variables(inventory: Inventory) -> Iterator[Problem]:
                 yield problem(host, name, shown(name, value), f"is no variable of {whose}", remedy)
 
 
-def check_cluster_values(inventory: Inventory) -> Iterator[Problem]:
+def check_cluster_values(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Required cluster variables are set, not empty and the same on every host."""
     hosts = list(inventory.hostvars)
     for name, option in inventory.cluster.items():
@@ -78,7 +78,7 @@ def check_cluster_values(inventory: Inventory) -> Iterator[Problem]:
                 yield problem(host, name, str(values[host]), text, f"{name}: once, in group_vars/all")
 
 
-def check_sector_size(inventory: Inventory) -> Iterator[Problem]:
+def check_sector_size(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Each network proves only some sector sizes."""
     for host in inventory.hostvars:
         network, size = inventory.text(host, "sealing_network"), inventory.text(host, "sealing_sector_size")
@@ -89,7 +89,7 @@ def check_sector_size(inventory: Inventory) -> Iterator[Problem]:
             yield problem(host, "sealing_sector_size", size, f"is no sector size of {network}", remedy)
 
 
-def check_actor(inventory: Inventory) -> Iterator[Problem]:
+def check_actor(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """The actor is an ID address with the network's prefix: f0… on mainnet, t0… elsewhere."""
     for host in inventory.hostvars:
         actor, network = inventory.text(host, "sealing_actor"), inventory.text(host, "sealing_network")

@@ -1,0 +1,42 @@
+"""What config.toml may hold, from the table of Lotus's own keys."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from sealyard.inventory.checks.fork import FORK, generation
+from sealyard.inventory.checks.inventory import Inventory, Plan, problem
+from sealyard.inventory.variables import Problem, shown
+from sealyard.lotus.config import entry_for, flatten, known_keys, problems_of
+
+CONFIGS = {
+    "lotus_daemon_config": "daemon",
+    "lotus_miner_config": "miner",
+    "winning_miner_config": "miner",
+    "window_miner_config": "miner",
+    "seal_miner_config": "miner",
+    "deal_miner_config": "miner",
+}
+
+
+def check_config_keys(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
+    """Settings for config.toml that Lotus knows, with values that it takes."""
+    for host, variables in inventory.hostvars.items():
+        for name, component in CONFIGS.items():
+            settings = variables.get(name)
+            if not isinstance(settings, Mapping):
+                continue
+            stack = inventory.text(host, "sealing_stack", "lotus")
+            # The third stack has no config.toml of ours; its settings are judged as upstream's.
+            keys = known_keys(component, FORK if stack == FORK else "lotus", generation(inventory, host))
+            for path, value in flatten(settings):
+                entry = entry_for(path, keys)
+                if entry is None:
+                    near = difflib.get_close_matches(path, keys, n=1, cutoff=0.6)
+                    text = f"is no key of lotus {component}, which would ignore it"
+                    remedy = f"{near[0]}, or remove it" if near else "remove it"
+                    yield problem(host, f"{name}.{path}", shown(path, value), text, remedy)
+                    continue
+                for remedy in problems_of(path, value, entry):
+                    yield problem(host, f"{name}.{path}", shown(path, value), "is refused by Lotus", remedy)
