@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sealyard_host.files import text_of
 from ansible.module_utils.sealyard_host.programs import last_words, output
-from ansible.module_utils.sealyard_host.rdma_devices import active_mtu
+from ansible.module_utils.sealyard_host.rdma_devices import active_mtu, gid_of, gid_types
 
 DOCUMENTATION = r"""
 module: network_probe
@@ -147,20 +147,16 @@ def identify(own: str, mounts: Sequence[str]) -> dict[str, Any]:
         "kernel": os.uname().release,
         "mtu": int(text_of(sys_net / "mtu") or 0),
         "rdma_mtu": active_mtu(output("ibv_devinfo", "-d", device)),
-        "gid_types": gid_types(Path("/sys/class/infiniband") / device / "ports/1", address),
+        "gid_types": types_of(Path("/sys/class/infiniband") / device / "ports/1", address),
         "speed_bits_per_sec": int(speed) * 10**6 if speed.isdigit() else 0,
         "soft": soft,
         "mounts": nfs_options(text_of(Path("/proc/mounts")), mounts),
     }
 
 
-def gid_types(port: Path, address: str) -> list[str]:
+def types_of(port: Path, address: str) -> list[str]:
     """Types of the GIDs that hold an address, such as RoCE v2."""
-    found = ipaddress.ip_address(address)
-    wanted = (found if found.version == 6 else ipaddress.IPv6Address(f"::ffff:{found}")).exploded
-    return sorted(
-        {text_of(port / "gid_attrs/types" / gid.name) for gid in port.glob("gids/*") if text_of(gid) == wanted}
-    )
+    return sorted(set(gid_types(port).get(gid_of(address), [])))
 
 
 def card_trouble(identity: Mapping[str, Any]) -> list[str]:

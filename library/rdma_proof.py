@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sealyard_host.programs import output
-from ansible.module_utils.sealyard_host.rdma_devices import active_mtu, largest_payload
+from ansible.module_utils.sealyard_host.rdma_devices import active_mtu, gid_of, gid_types, largest_payload
 
 DOCUMENTATION = r"""
 module: rdma_proof
@@ -55,15 +55,9 @@ def link_problem(links: Sequence[Mapping[str, Any]], interface: str) -> str:
     return "it has no RDMA device: rdma link show"
 
 
-def mapped(address: str) -> str:
-    """An IPv4 address as sysfs writes it among the GIDs."""
-    first, second, third, fourth = (int(part) for part in address.split("."))
-    return f"0000:0000:0000:0000:0000:ffff:{first:02x}{second:02x}:{third:02x}{fourth:02x}"
-
-
 def gid_problem(gids: Mapping[str, str], address: str) -> str:
     """Whether a GID of type RoCE v2 holds the address; `gids` maps GIDs in sysfs to their types joined by commas."""
-    types = gids.get(mapped(address), "")
+    types = gids.get(gid_of(address), "")
     if "RoCE v2" in types:
         return ""
     return f"no GID of type RoCE v2 holds {address} (types of it: {types or 'none'}): cma_roce_mode, driver, firmware"
@@ -71,16 +65,8 @@ def gid_problem(gids: Mapping[str, str], address: str) -> str:
 
 def read_gids(device: str) -> dict[str, str]:
     """GIDs of the first port and their types."""
-    port = Path("/sys/class/infiniband") / device / "ports/1"
-    found: dict[str, list[str]] = {}
-    for path in sorted((port / "gids").glob("*"), key=lambda one: int(one.name)):
-        try:
-            found.setdefault(path.read_text().strip(), []).append(
-                (port / "gid_attrs/types" / path.name).read_text().strip()
-            )
-        except OSError:
-            continue  # an empty place of the table has no type
-    return {gid: ",".join(types) for gid, types in found.items()}
+    types = gid_types(Path("/sys/class/infiniband") / device / "ports/1")
+    return {gid: ",".join(each) for gid, each in types.items()}
 
 
 def ping_command(interface: str, address: str, data_bytes: int, wait_sec: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 
@@ -32,3 +33,19 @@ def active_mtu(text: str) -> int:
     """Active MTU in the output of ibv_devinfo, 0 when it tells none."""
     found = re.search(r"active_mtu:\s*(\d+)", text)
     return int(found[1]) if found else 0
+
+
+def gid_of(address: str) -> str:
+    """An IP address as sysfs writes it among the GIDs."""
+    found = ipaddress.ip_address(address)
+    return (found if found.version == 6 else ipaddress.IPv6Address(f"::ffff:{found}")).exploded
+
+
+def gid_types(port: Path) -> dict[str, list[str]]:
+    """Types by GID of a port, such as RoCE v2; an empty place of the table has none."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((port / "gids").glob("*"), key=lambda one: int(one.name)):
+        kind = text_of(port / "gid_attrs/types" / path.name)
+        if kind:
+            found.setdefault(text_of(path), []).append(kind)
+    return found

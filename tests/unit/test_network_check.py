@@ -273,8 +273,8 @@ def test_cards_that_are_no_roce_v2_or_have_small_frames_are_told(tmp_path: Any) 
     for place, kind in (("0", "IB/RoCE v1"), ("1", "RoCE v2")):
         (tmp_path / "gids" / place).write_text("0000:0000:0000:0000:0000:ffff:0a63:0001\n")
         (tmp_path / "gid_attrs/types" / place).write_text(f"{kind}\n")
-    assert network_probe.gid_types(tmp_path, "10.99.0.1") == ["IB/RoCE v1", "RoCE v2"]
-    assert network_probe.gid_types(tmp_path, "10.99.0.2") == []
+    assert network_probe.types_of(tmp_path, "10.99.0.1") == ["IB/RoCE v1", "RoCE v2"]
+    assert network_probe.types_of(tmp_path, "10.99.0.2") == []
     assert network_probe.card_trouble(card()) == []
     told = network_probe.card_trouble(card(gid_types=["IB/RoCE v1"], rdma_mtu=1024))
     assert told == [
