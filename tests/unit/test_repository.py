@@ -343,7 +343,6 @@ STILL_TOO_LONG: set[str] = {
     "filter_plugins/sealyard/planner/document.py",
     "filter_plugins/sealyard/planner/document.py:_host",
     "filter_plugins/sealyard/planner/splits.py",
-    "filter_plugins/sealyard/simulate/simulate.py",
 }
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from sealyard.planner.planner import plan
-from sealyard.simulate.simulate import COLUMNS, Load, Result, columns_of, notes, saturating, simulate, table
+from sealyard.simulate.report import notes, table
+from sealyard.simulate.simulate import COLUMNS, columns_of, saturating, simulate
+from sealyard.simulate.world import Load, Result
 
 from tests.unit.test_golden import document
 
