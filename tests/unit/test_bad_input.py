@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -1193,9 +1195,27 @@ def test_all_mistakes_come_at_once() -> None:
     assert sum(case.path in text for case in lab) >= 5
 
 
-@pytest.mark.parametrize("case", CASES[::12], ids=lambda case: case.name)
-def test_the_playbook_says_it_and_touches_no_host(case: Case, tmp_path: Path) -> None:
-    run = run_preflight(broken(case).write(tmp_path / "hosts.yml"), "--check")
+PLAYED = CASES[::12]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """Preflight's run on each of these cases; several at a time, because each takes seconds of one processor."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            case.name: pool.submit(
+                run_preflight, broken(case).write(tmp_path_factory.mktemp("case") / "hosts.yml"), "--check"
+            )
+            for case in PLAYED
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("case", PLAYED, ids=lambda case: case.name)
+def test_the_playbook_says_it_and_touches_no_host(
+    case: Case, played: dict[str, Future[subprocess.CompletedProcess[str]]]
+) -> None:
+    run = played[case.name].result()
     assert run.returncode != 0
     assert f"{case.path}:" in run.stdout + run.stderr
     assert "unreachable=0" in run.stdout
@@ -1277,9 +1297,14 @@ def test_limit_does_not_hide_a_mistake_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_good_inventory_passes_without_a_host_in_reach(tmp_path: Path) -> None:
-    for extra in ([], ["--check"], ["--limit", "pc1-a"]):
-        run = run_preflight(good("lab").write(tmp_path / "hosts.yml"), *extra)
-        assert run.returncode == 0, run.stdout + run.stderr
+    def passes(extra: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / "-".join(["run", *extra])
+        folder.mkdir()
+        return run_preflight(good("lab").write(folder / "hosts.yml"), *extra)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for run in pool.map(passes, ([], ["--check"], ["--limit", "pc1-a"])):
+            assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_site_stops_in_preflight(tmp_path: Path) -> None:

@@ -275,6 +275,7 @@ def test_two_counter_servers_and_one_that_goes_back(fork: ForkNet) -> None:
     sectorid(fork, "b").write_text("50")
     fork.sealer("a", "--sctype=alloce", f"--sclisten={address()}")
     fork.sealer("b", "--sctype=alloce", f"--sclisten={address()}")
+    fork.serving(fork.miner("c", "--window-post=false"))  # what the two say of themselves travels with its blocks
     both = {"two-counter-processes", "counter-backwards"}
     eventually(lambda: both <= set(fork.rules()), "both are seen")
     assert set(fork.rules()) == both
