@@ -47,6 +47,7 @@ def _task_class(tasks: Sequence[str]) -> str:
 
 
 def draw_machine(slice_: Mapping[str, Any], hw: Mapping[str, Any]) -> str:
+    """Return the figure of one machine: `slice_` is the host's part of the plan, `hw` its normalised hardware."""
     workers = slice_["workers"]
     use = _Use(
         worker_of_cpu={cpu: i for i, w in enumerate(workers) for cpu in parse_cpus(w["cpus"])},
@@ -63,57 +64,92 @@ def draw_machine(slice_: Mapping[str, Any], hw: Mapping[str, Any]) -> str:
         sockets_of_node[c["node"]].add(c["socket"])
     # Some machines have several sockets in a node: then the node is the outer box.
     node_outside = any(len(s) > 1 for s in sockets_of_node.values())
-    outer_key, inner_key = ("node", "socket") if node_outside else ("socket", "node")
-    memory = {n["node"]: n for n in hw["numa"]}
     many = len(nodes_of_socket) > 1 or any(len(n) > 1 for n in nodes_of_socket.values())
-
-    outers = []
-    for outer in sorted({c[outer_key] for c in cpus}, key=lambda v: (v is None, v or 0)):
-        inside = [c for c in cpus if c[outer_key] == outer]
-        inner_values = sorted({c[inner_key] for c in inside}, key=lambda v: (v is None, v or 0))
-        alone = len(inner_values) == 1
-        boxes = []
-        for inner in inner_values:
-            mine = [c for c in inside if c[inner_key] == inner]
-            body = _cores(mine, cpus, use, kinds, 300 if alone else 150)
-            if not node_outside:
-                body = stack(
-                    [
-                        body,
-                        _memory(memory.get(inner), slice_, mine, kinds),
-                        _devices(hw, inner, use, kinds, 300 if alone else 176),
-                    ]
-                )
-                label = f"node {inner}" if inner is not None else "node not known"
-            else:
-                label = f"socket {inner}" if inner is not None else "socket not known"
-            boxes.append(frame(body, label, "node") if not alone or node_outside else body)
-        body = wrap(boxes, 1e9 if len(boxes) <= 2 else 380 if not node_outside else 520)
-        if node_outside:
-            body = stack(
-                [body, _memory(memory.get(outer), slice_, inside, kinds), _devices(hw, outer, use, kinds, 480)]
-            )
-        label = f"{outer_key} {outer}" if outer is not None else f"{outer_key} not known"
-        if not node_outside and alone and inner_values[0] is not None:
-            label += f" · node {inner_values[0]}"
-        outers.append(frame(body, label, "socket"))
+    view = _View(slice_, hw, use, kinds, cpus)
+    boxes = _nodes_of_sockets(view) if node_outside else _sockets_of_nodes(view)
     extra = [_devices(hw, None, use, kinds, 480, label="node not known")] if many else []
+    drawing = stack([wrap(boxes, 700), *extra, *_left_out(hw), _scratch(slice_, hw, kinds)], gap=8)
+    model = (hw.get("machine") or {}).get("cpu_model") or "CPU model not known"
+    image = svg(drawing.width + 2, drawing.height + 2, f"{model}: cores by worker", drawing.svg, margin=1)
+    return f"<figure>{image}<figcaption>{escape(_caption(model, hw, cpus))}</figcaption></figure>"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What every box of a drawing needs."""
+
+    slice_: Mapping[str, Any]
+    hw: Mapping[str, Any]
+    use: _Use
+    kinds: Mapping[int, str]
+    cpus: Sequence[Mapping[str, Any]]
+    """Those that are online."""
+
+    def cores(self, mine: Sequence[Mapping[str, Any]], limit: float) -> Part:
+        return _cores(mine, self.cpus, self.use, self.kinds, limit)
+
+    def with_memory(self, body: Part, node: object, mine: Sequence[Mapping[str, Any]], limit: float) -> Part:
+        """The box of a node: its cores, its memory, its devices."""
+        memory = next((n for n in self.hw["numa"] if n["node"] == node), None)
+        bar = _memory(memory, self.slice_, mine, self.kinds)
+        return stack([body, bar, _devices(self.hw, node, self.use, self.kinds, limit)])
+
+
+def _by(key: str, cpus: Sequence[Mapping[str, Any]]) -> list[tuple[object, list[Mapping[str, Any]]]]:
+    """CPUs by socket or node, those without one last."""
+    values = sorted({c[key] for c in cpus}, key=lambda v: (v is None, v or 0))
+    return [(value, [c for c in cpus if c[key] == value]) for value in values]
+
+
+def _named(kind: str, number: object) -> str:
+    return f"{kind} {number}" if number is not None else f"{kind} not known"
+
+
+def _sockets_of_nodes(view: _View) -> list[Part]:
+    sockets = []
+    for socket, inside in _by("socket", view.cpus):
+        nodes = _by("node", inside)
+        alone = len(nodes) == 1
+        boxes = []
+        for node, mine in nodes:
+            body = view.with_memory(view.cores(mine, 300 if alone else 150), node, mine, 300 if alone else 176)
+            boxes.append(body if alone else frame(body, _named("node", node), "node"))
+        label = _named("socket", socket)
+        if alone and nodes[0][0] is not None:
+            label += f" · node {nodes[0][0]}"
+        sockets.append(frame(wrap(boxes, 1e9 if len(boxes) <= 2 else 380), label, "socket"))
+    return sockets
+
+
+def _nodes_of_sockets(view: _View) -> list[Part]:
+    nodes = []
+    for node, inside in _by("node", view.cpus):
+        sockets = _by("socket", inside)
+        limit = 300 if len(sockets) == 1 else 150
+        boxes = [frame(view.cores(mine, limit), _named("socket", socket), "node") for socket, mine in sockets]
+        body = wrap(boxes, 1e9 if len(boxes) <= 2 else 520)
+        nodes.append(frame(view.with_memory(body, node, inside, 480), _named("node", node), "socket"))
+    return nodes
+
+
+def _left_out(hw: Mapping[str, Any]) -> list[Part]:
+    notes = []
     empty = [n for n in hw["numa"] if not n["cpus"] and n.get("memory_bytes")]
     if empty:
         total = sum(n["memory_bytes"] for n in empty)
-        extra.append(_note(f"{plural(len(empty), 'memory-only node')}, {memory_text(total)}: not used for sealing"))
+        notes.append(_note(f"{plural(len(empty), 'memory-only node')}, {memory_text(total)}: not used for sealing"))
     offline = sum(not c["online"] for c in hw["cpus"])
     if offline:
-        extra.append(_note(f"{plural(offline, 'CPU')} offline"))
-    drawing = stack([wrap(outers, 700), *extra, _scratch(slice_, hw, kinds)], gap=8)
-    model = (hw.get("machine") or {}).get("cpu_model") or "CPU model not known"
+        notes.append(_note(f"{plural(offline, 'CPU')} offline"))
+    return notes
+
+
+def _caption(model: str, hw: Mapping[str, Any], cpus: Sequence[Mapping[str, Any]]) -> str:
     threads = len(cpus) / max(1, len({c["core"] for c in cpus}))
     count = len({c["core"] for c in cpus if c["core"] is not None})
     total = sum(n["memory_bytes"] or 0 for n in hw["numa"])
     each = f"{threads:g} thread{'' if threads == 1 else 's'} each"
-    caption = f"{model} · {plural(count, 'core')}, {each} · {memory_text(total)}"
-    image = svg(drawing.width + 2, drawing.height + 2, f"{model}: cores by worker", drawing.svg, margin=1)
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"{model} · {plural(count, 'core')}, {each} · {memory_text(total)}"
 
 
 def _note(words: str) -> Part:

@@ -10,13 +10,21 @@ from sealyard.plan.words import GIB, bytes_text, hosts_text, rate_text
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table and an empty one; nothing where there are no rows."""
+    if not rows:
+        return []
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)]
-    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
+    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:], ""]
 
 
 def explain(plan: Mapping[str, Any]) -> str:
     """Return the whole plan as text: problems first, then moves, groups, hosts and workers, each with its reason."""
+    parts = (_problems, _capacity, _groups, _shares, _switches, _workers, _limits)
+    return "\n".join(line for part in parts for line in part(plan)).rstrip() + "\n"
+
+
+def _problems(plan: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     if plan["errors"]:
         lines.append(f"ERRORS ({len(plan['errors'])}): nothing of this plan may be applied")
@@ -31,41 +39,50 @@ def explain(plan: Mapping[str, Any]) -> str:
         lines.append("Warnings")
         lines.extend(f"  {text}" for text in plan["warnings"])
         lines.append("")
+    return lines
+
+
+def _capacity(plan: Mapping[str, Any]) -> list[str]:
     settings, capacity = plan["settings"], plan["capacity"]
-    lines.append(
+    return [
         f"{settings['actor']} on {settings['network']}, {settings['sector_size']} sectors, stack {settings['stack']}: "
         f"{rate_text(capacity['sectors_per_day'])} sectors per day, bound by {capacity['bottleneck'] or 'nothing'}; "
-        f"{bytes_text(capacity['bytes_per_day_between_hosts'])} per day between hosts"
-    )
-    lines.append("")
-    if plan["groups"]:
-        rows = [
-            [
-                name,
-                g["miner"] or "-",
-                hosts_text(g["hosts"]),
-                rate_text(row["pc1_sectors_per_day"]),
-                rate_text(row["pc2_sectors_per_day"]),
-                rate_text(row["sectors_per_day"]),
-                row["bound_by"],
-                bytes_text(row["bytes_per_day_between_hosts"]),
-            ]
-            for name, g in sorted(plan["groups"].items())
-            for row in [capacity["groups"][name]]
+        f"{bytes_text(capacity['bytes_per_day_between_hosts'])} per day between hosts",
+        "",
+    ]
+
+
+def _groups(plan: Mapping[str, Any]) -> list[str]:
+    header = ["group", "miner", "hosts", "PC1/day", "PC2/day", "sectors/day", "bound by", "between hosts/day"]
+    rows = [
+        [
+            name,
+            g["miner"] or "-",
+            hosts_text(g["hosts"]),
+            rate_text(row["pc1_sectors_per_day"]),
+            rate_text(row["pc2_sectors_per_day"]),
+            rate_text(row["sectors_per_day"]),
+            row["bound_by"],
+            bytes_text(row["bytes_per_day_between_hosts"]),
         ]
-        lines += _table(
-            ["group", "miner", "hosts", "PC1/day", "PC2/day", "sectors/day", "bound by", "between hosts/day"], rows
-        )
-        lines.append("")
-    shares = [
+        for name, g in sorted(plan["groups"].items())
+        for row in [plan["capacity"]["groups"][name]]
+    ]
+    return _table(header, rows)
+
+
+def _shares(plan: Mapping[str, Any]) -> list[str]:
+    rows = [
         [host, export["path"], hosts_text(export["clients"]) or "nobody", " and ".join(export["transports"]), networks]
         for host, slice_ in sorted(plan["hosts"].items())
         for export in slice_["exports"]
         for networks in [", ".join(export["networks"]) or "-"]
     ]
-    if shares:
-        lines += [*_table(["host", "exports", "to", "over", "open to"], shares), ""]
-    switches = [
+    return _table(["host", "exports", "to", "over", "open to"], rows)
+
+
+def _switches(plan: Mapping[str, Any]) -> list[str]:
+    rows = [
         [
             name,
             f"{len(switch['ports'])} of {switch['ports_there']}",
@@ -76,27 +93,29 @@ def explain(plan: Mapping[str, Any]) -> str:
         ]
         for name, switch in plan["switches"].items()
     ]
-    if switches:
-        lines += [*_table(["switch", "ports", "MTU", "VLAN", "PFC", "DSCP"], switches), ""]
+    return _table(["switch", "ports", "MTU", "VLAN", "PFC", "DSCP"], rows)
+
+
+def _workers(plan: Mapping[str, Any]) -> list[str]:
+    """Hosts whose workers are alike share their rows."""
     alike: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     for host, slice_ in sorted(plan["hosts"].items()):
         if slice_["workers"]:
             alike.setdefault(tuple(_worker_rows(slice_["workers"])), []).append(host)
     rows = [[hosts_text(hosts) if i == 0 else "", *row] for key, hosts in alike.items() for i, row in enumerate(key)]
-    if rows:
-        header = ["host", "worker", "miner", "tasks", "cpus", "node", "gpu", "memory each", "port", "why"]
-        lines += [*_table(header, rows), ""]
+    header = ["host", "worker", "miner", "tasks", "cpus", "node", "gpu", "memory each", "port", "why"]
+    return _table(header, rows)
+
+
+def _limits(plan: Mapping[str, Any]) -> list[str]:
     limits: dict[tuple[str, ...], list[str]] = {}
     for host, slice_ in sorted(plan["hosts"].items()):
         if slice_["workers"]:
-            row = capacity["hosts"].get(host, {})
+            row = plan["capacity"]["hosts"].get(host, {})
             key = (slice_["reserved_cpus"] or "-", slice_.get("idle_cpus") or "-", row.get("bound_by", "-"))
             limits.setdefault(key, []).append(host)
-    if limits:
-        lines += _table(
-            ["host", "CPUs for the system", "idle", "limit"], [[hosts_text(h), *k] for k, h in limits.items()]
-        )
-    return "\n".join(lines).rstrip() + "\n"
+    rows = [[hosts_text(hosts), *key] for key, hosts in limits.items()]
+    return _table(["host", "CPUs for the system", "idle", "limit"], rows)
 
 
 def _worker_rows(workers: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
