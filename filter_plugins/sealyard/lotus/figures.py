@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sealyard.lotus.tasks import BY_NAME
+
 GIB: Final = 1 << 30
 DAY_SEC: Final = 86400
 SECTOR_BYTES: Final = {"2KiB": 2 << 10, "8MiB": 8 << 20, "512MiB": 512 << 20, "32GiB": 32 << 30, "64GiB": 64 << 30}
@@ -39,6 +41,11 @@ class Figures:
     c2_recommended_bytes: int
     seconds: Mapping[str, float]
     c1_output_bytes: int
+    task_memory_bytes: Mapping[str, int]
+
+    def task_bytes(self, task: str) -> int:
+        """Return the memory that one task of this name needs."""
+        return self.task_memory_bytes[BY_NAME[task].needs_as or task]
 
     @property
     def small(self) -> bool:
@@ -78,6 +85,7 @@ def _figures(sector_size: str, measured: tuple[tuple[str, float], ...]) -> Figur
         c2_recommended_bytes=memory["C2_recommended"] * GIB,
         seconds=seconds,
         c1_output_bytes=data["bytes_c1_to_c2"]["value"],
+        task_memory_bytes={task: memory[task] * GIB for task in ("PC1", "PC2", "C2", "RU")},
     )
 
 

@@ -17,6 +17,7 @@ class Task:
 
     name: str
     lotus_type: str
+    what: str
     switch: str | None
     """Name of the worker's switch, without dashes; None where every worker does the task."""
     group: str | None
@@ -24,29 +25,35 @@ class Task:
     bound_by: str = ""
     comes_with: tuple[str, ...] = ()
     """Tasks whose workers do this one, too."""
+    needs_as: str = ""
+    """The task whose row of memory it shares, in Lotus's table of resources as in ours."""
 
+
+WITH_RU: Final = ("RU",)
 
 TASKS: Final = (
-    Task("AP", "seal/v0/addpiece", "addpiece", None, comes_with=("PC1",)),
-    Task("PC1", "seal/v0/precommit/1", "precommit1", "pc1_worker", "cores"),
-    Task("PC2", "seal/v0/precommit/2", "precommit2", "pc2_worker", "gpu"),
-    Task("C1", "seal/v0/commit/1", None, None),
-    Task("C2", "seal/v0/commit/2", "commit", "c2_worker", "gpu"),
-    Task("FIN", "seal/v0/finalize", None, None),
-    Task("FUS", "seal/v0/finalizeunsealed", None, None),
-    Task("GET", "seal/v0/fetch", None, None),
-    Task("UNS", "seal/v0/unseal", "unseal", "unseal_worker", "cores"),
-    Task("RU", "seal/v0/replicaupdate", "replica-update", "snap_worker", "gpu"),
-    Task("PR1", "seal/v0/provereplicaupdate/1", None, None),
-    Task("PR2", "seal/v0/provereplicaupdate/2", "prove-replica-update2", None, "gpu", ("RU",)),
-    Task("GSK", "seal/v0/regensectorkey", "regen-sector-key", None, "gpu", ("RU",)),
-    Task("FRU", "seal/v0/finalize/replicaupdate", None, None),
+    Task("AP", "seal/v0/addpiece", "add piece", "addpiece", None, comes_with=("PC1",)),
+    Task("PC1", "seal/v0/precommit/1", "precommit 1", "precommit1", "pc1_worker", "cores"),
+    Task("PC2", "seal/v0/precommit/2", "precommit 2", "precommit2", "pc2_worker", "gpu"),
+    Task("C1", "seal/v0/commit/1", "commit 1", None, None),
+    Task("C2", "seal/v0/commit/2", "commit 2", "commit", "c2_worker", "gpu"),
+    Task("FIN", "seal/v0/finalize", "finalize", None, None),
+    Task("FUS", "seal/v0/finalizeunsealed", "finalize unsealed", None, None),
+    Task("GET", "seal/v0/fetch", "fetch", None, None),
+    Task("UNS", "seal/v0/unseal", "unseal", "unseal", "unseal_worker", "cores", needs_as="PC1"),
+    Task("RU", "seal/v0/replicaupdate", "replica update", "replica-update", "snap_worker", "gpu"),
+    Task("PR1", "seal/v0/provereplicaupdate/1", "prove update 1", None, None),
+    Task("PR2", "seal/v0/provereplicaupdate/2", "prove update 2", "prove-replica-update2", None, "gpu", WITH_RU, "C2"),
+    Task("GSK", "seal/v0/regensectorkey", "regenerate sector key", "regen-sector-key", None, "gpu", WITH_RU, "RU"),
+    Task("FRU", "seal/v0/finalize/replicaupdate", "finalize replica update", None, None),
 )
 
 BY_NAME: Final = {task.name: task for task in TASKS}
 BY_TYPE: Final = {task.lotus_type: task for task in TASKS}
 GROUPS: Final = {task.group: task.name for task in TASKS if task.group}
 """Inventory group to the task that it asks for."""
+SIDE_TASKS: Final = ("UNS", "RU")
+"""Asked for by a group, and not on the way of a new sector."""
 SWITCHED: Final = tuple(task for task in TASKS if task.switch)
 """Tasks that a worker can be given or not."""
 

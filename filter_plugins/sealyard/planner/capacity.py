@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sealyard.lotus.figures import Figures
+from sealyard.lotus.tasks import SIDE_TASKS
 from sealyard.plan.supply import Supply
 from sealyard.plan.types import Capacity, GroupCapacity, HostCapacity, MinerCapacity, Owner, StageCapacity
 from sealyard.plan.words import rate_text
@@ -21,6 +22,8 @@ class HostReport:
     workers: Mapping[str, int]
     bound_by: Mapping[str, str]
     left_out: tuple[str, ...]
+    beside: Mapping[str, float] = field(default_factory=dict)
+    """Sectors per day of the tasks beside the way of a new sector: UNS, RU."""
 
 
 def pc2_shares(supplies: Iterable[Supply]) -> dict[float, float]:
@@ -142,7 +145,7 @@ def balance(
     capacity = Capacity(
         sectors_per_day=round(total, 2),
         bottleneck=_bottleneck(total, stages, workers),
-        stages={task: StageCapacity(workers[task], round(stages[task], 2)) for task in stages},
+        stages={task: StageCapacity(workers[task], round(stages[task], 2)) for task in stages} | _beside(reports),
         groups=dict(sorted(group_rows.items())),
         miners=dict(sorted(miner_rows.items())),
         hosts={name: _host_row(report) for name, report in sorted(reports.items())},
@@ -154,6 +157,16 @@ def balance(
 
 def _able(supply: Supply) -> float:
     return min(supply.pc1, supply.pc2 + supply.both_pc2)
+
+
+def _beside(reports: Mapping[str, HostReport]) -> dict[str, StageCapacity]:
+    """What does other tasks than those of a new sector; only tasks that somebody does."""
+    found = {}
+    for task in SIDE_TASKS:
+        workers = sum(report.workers.get(task, 0) for report in reports.values())
+        if workers:
+            found[task] = StageCapacity(workers, round(sum(r.beside.get(task, 0.0) for r in reports.values()), 2))
+    return found
 
 
 def _bottleneck(total: float, stages: Mapping[str, float], workers: Mapping[str, int]) -> str | None:

@@ -17,13 +17,13 @@ from typing import Any, Final
 from sealyard import stacks
 from sealyard.hardware.declared import HardwareError, normalise
 from sealyard.lotus.figures import SECTOR_SIZES
+from sealyard.lotus.tasks import GROUPS as TASK_GROUPS
 from sealyard.problem import Problem
 
 LAYOUTS: Final = ("split", "single")
 NETWORKS: Final = ("devnet", "calibration", "mainnet")
-TASK_OF_ROLE: Final = {"pc1_worker": "PC1", "pc2_worker": "PC2", "c2_worker": "C2"}
 MINER_ROLES: Final = {"winning_miner": "winning", "window_miner": "window", "seal_miner": "seal", "deal_miner": "deal"}
-ROLES: Final = (*TASK_OF_ROLE, *MINER_ROLES, "daemon_public", "daemon_private", "sector_counter", "storage_server")
+ROLES: Final = (*TASK_GROUPS, *MINER_ROLES, "daemon_public", "daemon_private", "sector_counter", "storage_server")
 MEASURED: Final = ("AP", "PC1", "PC2", "C2")
 
 TRANSPORTS: Final = ("rdma", "tcp")
@@ -480,7 +480,7 @@ def _host(
             f"{path}.roles", role, "is no group of the planner", near[0] if near else f"one of {', '.join(ROLES)}"
         )
     roles = frozenset(str(r) for r in listed)
-    tasks = frozenset(task for role, task in TASK_OF_ROLE.items() if role in roles)
+    tasks = frozenset(task for role, task in TASK_GROUPS.items() if role in roles)
     known: Mapping[str, Any] | None = None
     key = b""
     uuids: dict[str, str] = {}

@@ -16,7 +16,7 @@ from sealyard.problem import Problem
 
 def seals(report: HostReport, host: Host) -> bool:
     """Whether a host belongs into a group: it does PC1 or PC2, or somebody has put it into one."""
-    return bool(report.workers["PC1"] or report.workers["PC2"] or (host.group and host.tasks != {"C2"}))
+    return bool(report.workers["PC1"] or report.workers["PC2"] or (host.group and host.tasks & {"PC1", "PC2"}))
 
 
 def member_of(host: Host, report: HostReport, shares: Mapping[float, float], pin: str | None) -> Member:

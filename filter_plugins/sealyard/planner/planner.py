@@ -9,10 +9,12 @@ from typing import Any
 from sealyard import stacks
 from sealyard.hardware.cpu_list import format_cpus
 from sealyard.lotus.figures import figures
+from sealyard.lotus.tasks import BY_NAME, SIDE_TASKS
 from sealyard.plan.paths import sealing_path, store_path
 from sealyard.plan.plain import to_plain
 from sealyard.plan.types import (
     SCHEMA,
+    Capacity,
     GroupPlan,
     HostPlan,
     Owner,
@@ -32,6 +34,7 @@ from sealyard.planner.profiles import Profile, profiles_of, warnings_of
 from sealyard.planner.shared_paths import share_paths
 from sealyard.planner.shares import Shares, plan_shares
 from sealyard.planner.switches import switch_plan
+from sealyard.problem import Problem
 
 
 def plan(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def make_plan(document: Mapping[str, Any]) -> Plan:
     doc = read_document(document)
     stack = stacks.get(doc.settings.stack)
     warnings: list[str] = []
+    _refuse_unknown_tasks(doc, stack)
     split = sealing_miners(doc)
     miners = retire_all_but_one(doc, split)
     profiles = profiles_of(doc, stack)
@@ -72,10 +76,34 @@ def make_plan(document: Mapping[str, Any]) -> Plan:
         hosts=hosts,
         switches=switches,
         capacity=capacity,
-        warnings=(*warnings, *notes),
+        warnings=(*warnings, *notes, *_untaken(doc, stack, capacity)),
         errors=tuple(doc.errors),
         moves=tuple(moves),
     )
+
+
+def _refuse_unknown_tasks(doc: Document, stack: stacks.Stack) -> None:
+    for host in doc.hosts.values():
+        for task in sorted(host.tasks & set(SIDE_TASKS) - stack.side_tasks):
+            group = BY_NAME[task].group
+            problem = f"asks for {task}, which workers of stack {stack.name} do not know"
+            doc.errors.append(Problem(f"hosts.{host.name}.roles", group, problem, f"take the host out of {group}"))
+
+
+def _untaken(doc: Document, stack: stacks.Stack, capacity: Capacity) -> list[str]:
+    """What a deal miner will queue and no worker of the plan takes: such a task waits for ever, without an error."""
+    if not any("deal" in host.miner_roles for host in doc.hosts.values()) or not any(
+        worker.workers for worker in capacity.stages.values()
+    ):
+        return []
+    lacks = [task for task in SIDE_TASKS if task in stack.side_tasks and task not in capacity.stages]
+    if stack.unseals_with_pc1:
+        lacks = [task for task in lacks if task != "UNS"]
+    return [
+        f"no host does {task} ({BY_NAME[task].what}): a deal miner's task of that kind would wait for ever, add a host "
+        f"to {BY_NAME[task].group} if you want it"
+        for task in lacks
+    ]
 
 
 def _settings(settings: Settings) -> PlanSettings:
@@ -182,13 +210,13 @@ def _host(
 
 
 def _own_paths(doc: Document, host: Host, group: str | None, workers: Sequence[WorkerPlan]) -> list[PathPlan]:
-    """The host's scratch as one path, and the long-term stores that its PC2 workers move finished sectors to."""
+    """The host's scratch as one path, and the long-term stores that finished sectors go to and come from."""
     if not any(worker.scratch is not None for worker in workers):
         return []
     actor = doc.settings.actor
     limit = host.scratch_bytes if host.scratch_declared and host.scratch_bytes else 0
-    pc2 = [worker.name for worker in workers if worker.does("PC2")]
-    stores = [store_path(actor, name, path, pc2) for name, path in host.stores] if pc2 else []
+    movers = [worker.name for worker in workers if worker.does("PC2", "UNS", "RU")]
+    stores = [store_path(actor, name, path, movers) for name, path in host.stores] if movers else []
     return [sealing_path(actor, host.name, host.scratch_path, limit, group, workers), *stores]
 
 

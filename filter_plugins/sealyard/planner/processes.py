@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from sealyard.hardware.cpu_list import format_cpus
 from sealyard.lotus.figures import Figures
+from sealyard.lotus.tasks import BY_NAME, SIDE_TASKS
 from sealyard.plan.layout import Layout, Slot
 from sealyard.plan.types import Owner, Scratch, WorkerPlan
 from sealyard.planner.document import Host
 from sealyard.stacks import Stack
 
-HOLDERS = ("PC1", "PC2")
-"""Tasks whose workers keep sectors on the scratch."""
+HOLDERS = ("PC1", "PC2", "UNS", "RU")
+"""Tasks whose workers write sectors to the scratch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def place_process(process: Process, host: Host, group: str | None, miner: Owner 
     scratch = Scratch(host.scratch_path, process.scratch_bytes, process.scratch_sectors)
     return WorkerPlan(
         name=process.name,
-        group=group if process.holds_sectors else None,
+        group=group if {"PC1", "PC2"} & set(process.tasks) else None,
         miner=miner[0] if miner else None,
         miner_role=miner[1] if miner else None,
         tasks=process.tasks,
@@ -114,6 +115,9 @@ def _holds(slot: Slot) -> bool:
 
 def _kind(slot: Slot) -> str:
     """Return what a worker's name begins with."""
+    asked_by = BY_NAME[slot.tasks[0]].group
+    if slot.tasks[0] in SIDE_TASKS and asked_by:
+        return asked_by.removesuffix("_worker")
     proving = [task for task in ("PC2", "C2") if task in slot.tasks]
     if "PC1" in slot.tasks:
         return "all" if len(proving) == 2 else "-".join(["pc1", *(task.lower() for task in proving)])

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from sealyard.hardware.machine import Machine, read_machine
 from sealyard.lotus.figures import Figures, figures
+from sealyard.lotus.tasks import GROUPS
 from sealyard.plan.layout import Layout
 from sealyard.plan.plain import to_plain
 from sealyard.plan.supply import Supply
 from sealyard.plan.words import hosts_text
-from sealyard.planner.binding import PROVING, Wanted, bind, shape_of
+from sealyard.planner.binding import bind, shape_of
 from sealyard.planner.capacity import HostReport
 from sealyard.planner.document import Document, Host, Settings
 from sealyard.planner.miners import POST_DUTIES, is_single
+from sealyard.planner.needs import PROVING, Wanted
 from sealyard.planner.processes import Process, make_processes
 from sealyard.planner.shares import mounted_scratch_bytes, scratch_mount
+from sealyard.planner.side_tasks import MAIN, Carved, carve, per_day
 from sealyard.planner.splits import Kind, Mode, choose, pc1_supply, possible_modes, worthwhile
 from sealyard.problem import Problem
 from sealyard.stacks import Stack
@@ -44,7 +47,10 @@ class _Kind:
     first: Host
     hosts: list[str]
     machine: Machine
+    """What the side tasks leave."""
     wanted: Wanted
+    side: Carved
+    has_gpu: bool
     figures: Figures
     modes: list[tuple[Mode, Supply]]
     settings: Settings
@@ -102,7 +108,7 @@ def _kinds(doc: Document, stack: Stack) -> list[_Kind]:
         if scratch is None:
             scratch = mounted.get(host.name, machine.scratch_bytes)
         wanted = Wanted(
-            host.tasks,
+            host.tasks & (MAIN | stack.side_tasks),
             host.reserved_cores,
             host.sdr_producers,
             scratch,
@@ -131,10 +137,12 @@ def _kind(
 ) -> _Kind:
     """Return the kind of this key; `key[0]`: its hosts do every task they are asked for."""
     if key not in kinds:
-        shape = shape_of(machine, wanted, fig)
-        proves = bool(wanted.tasks & {"PC2", "C2"})
+        side = carve(machine, wanted, fig)
+        rest = replace(wanted, tasks=wanted.tasks & MAIN)
+        shape = shape_of(side.machine, rest, fig)
+        proves = bool(rest.tasks & {"PC2", "C2"})
         modes = possible_modes(shape, fig, key[0]) if proves else [(Mode(), pc1_supply(shape, fig))]
-        kinds[key] = _Kind(host, [], machine, wanted, fig, modes, settings)
+        kinds[key] = _Kind(host, [], side.machine, rest, side, bool(machine.gpus), fig, modes, settings)
     return kinds[key]
 
 
@@ -176,16 +184,19 @@ def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
 def _profile(kind: _Kind, mode: Mode, stack: Stack) -> Profile:
     host, machine, fig = kind.first, kind.machine, kind.figures
     layout = bind(machine, kind.wanted, mode, fig)
-    holds = host.tasks & ({"PC1"} if scratch_mount(host) else {"PC1", "PC2"})
+    layout.slots.extend(replace(slot) for slot in kind.side.slots)
+    layout.warnings.extend(kind.side.warnings)
+    layout.errors.extend(kind.side.problems)
+    holds = kind.wanted.tasks & ({"PC1"} if scratch_mount(host) else {"PC1", "PC2"})
     if holds and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
     _keep_from_post(kind, layout)
     stack.arrange(layout, machine)
-    processes = make_processes(stack, layout, fig, kind.wanted.scratch_bytes, bool(machine.gpus), host.worker_port)
+    processes = make_processes(stack, layout, fig, kind.wanted.scratch_bytes, kind.has_gpu, host.worker_port)
     if host.hardware is not None:
         layout.errors.extend(stack.judge_binding(host.hardware, to_plain(processes)))
-    done = {task: sum(process.concurrency.get(task, 0) for process in processes) for task in ("PC1", "PC2", "C2")}
-    left_out = tuple(sorted(task for task in host.tasks if not done[task]))
+    done = {task: sum(process.concurrency.get(task, 0) for process in processes) for task in GROUPS.values()}
+    left_out = tuple(sorted(task for task in kind.wanted.tasks if not done[task]))
     for task in left_out:
         if not layout.errors and (not any(m.does({task}) for m, _ in kind.modes) or mode.does({task})):
             layout.errors.append(
@@ -196,7 +207,10 @@ def _profile(kind: _Kind, mode: Mode, stack: Stack) -> Profile:
                     remedy=f"take the host out of {task.lower()}_worker",
                 )
             )
-    report = HostReport(layout.supply, done, layout.bound_by, left_out)
+    beside = {slot.tasks[0]: 0.0 for slot in kind.side.slots}
+    for slot in kind.side.slots:
+        beside[slot.tasks[0]] += per_day(slot, fig)
+    report = HostReport(layout.supply, done, layout.bound_by, left_out, beside)
     return Profile(layout, fig, processes, report, mode)
 
 

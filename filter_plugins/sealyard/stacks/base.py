@@ -48,6 +48,10 @@ class Stack(ABC):
     generation: ClassVar[int] = 1
 
     # Rules of planning
+    side_tasks: ClassVar[frozenset[str]] = frozenset()
+    """Tasks beside the way of a new sector that its workers know: UNS, RU."""
+    unseals_with_pc1: ClassVar[bool] = False
+    """Whether every PC1 worker unseals, too."""
     uniform_bundles: ClassVar[bool] = False
     """Whether the PC1 bundles of a host must be alike, because one process runs several."""
     uses_hugepages: ClassVar[bool] = False

@@ -15,7 +15,7 @@ def proofs_environment(slot: Slot, host_has_gpu: bool, small_sectors: bool) -> d
     PC2 of a devnet's `small_sectors` stays on the CPU: it takes milliseconds, and a GPU that is missing would end it.
     """
     env: dict[str, str] = {}
-    if "PC1" in slot.tasks:
+    if "PC1" in slot.tasks or "UNS" in slot.tasks:
         env["FIL_PROOFS_USE_MULTICORE_SDR"] = "1" if slot.producers else "0"
         if slot.producers:
             env["FIL_PROOFS_MULTICORE_SDR_PRODUCERS"] = str(slot.producers)

@@ -22,6 +22,7 @@ class Lotus(Stack):
     """Lotus as released: the miner's scheduler counts what each worker process reports."""
 
     name = "lotus"
+    side_tasks = frozenset(("UNS", "RU"))
     shares_scratch = True
 
     def arrange(self, layout: Layout, machine: Machine) -> None:
@@ -55,7 +56,7 @@ class Lotus(Stack):
                     found[f"{task}_{token}_MAX_PARALLELISM_GPU"] = str(threads)
         table = model()["lotus_memory_bytes"].get(figures.sector_size, {})
         for task in slot.tasks:
-            row = table.get(task)
+            row = table.get(BY_NAME[task].needs_as or task)
             if task != "AP" and row and row["max"] + row["base"] > slot.memory_bytes:
                 found[f"{task}_{token}_MAX_MEMORY"] = str(max(GIB // 4, slot.memory_bytes - row["base"]))
                 if row["min"] + row["base"] > slot.memory_bytes:

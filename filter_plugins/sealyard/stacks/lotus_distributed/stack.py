@@ -37,6 +37,8 @@ class Fork(Stack):
     """What both generations of the fork have in common."""
 
     name = "lotus_distributed"
+    side_tasks = frozenset(("UNS",))
+    unseals_with_pc1 = True
     uniform_bundles = True
     one_group_per_miner = True
     refuses_shared_scratch = "is another host's scratch, and lotus_distributed keeps each worker's path apart"
@@ -59,7 +61,8 @@ class Fork(Stack):
 
     def worker_flags(self, tasks: Sequence[str]) -> list[str]:
         """Return the worker's flags; booleans need the equals sign, a blank drops every later flag."""
-        wanted = {str(BY_NAME[task].switch): task in tasks for task in SWITCHED} | {"unseal": "PC1" in tasks}
+        wanted = {str(BY_NAME[task].switch): task in tasks for task in SWITCHED}
+        wanted["unseal"] = "PC1" in tasks or "UNS" in tasks
         return [f"--{flag}={'true' if on else 'false'}" for flag, on in wanted.items()]
 
     def complete_worker(self, worker: WorkerPlan, place: WorkerPlace) -> WorkerPlan:
