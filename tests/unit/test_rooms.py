@@ -62,4 +62,6 @@ def test_the_package_knows_no_ansible(file: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
-        assert not {name.split(".")[0] for name in names} & {"ansible", "jinja2"}
+        # Text lives in templates, and one module renders them.
+        foreign = {"ansible"} if file.name == "rendering.py" else {"ansible", "jinja2"}
+        assert not {name.split(".")[0] for name in names} & foreign

@@ -291,7 +291,7 @@ def _hosts(plan: Plan, hardware: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _first_stage(slice_: Mapping[str, Any]) -> int:
     """Where in the pipeline a host's work begins."""
-    return min(STAGES.index(t) for w in slice_["workers"] for t in w["tasks"] if t in STAGES)
+    return min((STAGES.index(t) for w in slice_["workers"] for t in w["tasks"] if t in STAGES), default=len(STAGES))
 
 
 def _normal(declared: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any] | None]:

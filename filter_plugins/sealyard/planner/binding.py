@@ -69,6 +69,9 @@ def bind(machine: Machine, wanted: Wanted, mode: Mode, figures: Figures) -> Layo
             f"{sum(machine.hugepages.values()) / GIB:.0f} GiB lie in hugepages, which this stack does not use: no "
             "worker gets them (vm.nr_hugepages=0 makes them memory again)"
         )
+    if not wanted.tasks:
+        layout.idle = sorted((c for cores in free.free.values() for c in cores), key=lambda c: c.cpus)
+        return layout
     if free.total() == 0:
         layout.errors.append(
             Problem(

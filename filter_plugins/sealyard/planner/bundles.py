@@ -30,23 +30,7 @@ def make_bundles(
     limits = [n for n in (by_memory, by_scratch, most_pc1) if n is not None]
     most = min(limits) if limits else 1 << 30
     if most == 0:
-        short = "memory" if by_memory == 0 else "scratch"
-        have = machine.memory_bytes if short == "memory" else wanted.scratch_bytes
-        need = figures.pc1_bytes if short == "memory" else figures.peak_bytes
-        beside = ""
-        if engines and short == "memory":
-            taken = sum(engine_bytes(figures, slot.tasks) for slot in engines)
-            beside = f" beside {' and '.join(counted(engines))} ({taken / GIB:.0f} GiB)"
-        layout.errors.append(
-            Problem(
-                path="hardware.memory" if short == "memory" else "scratch_bytes",
-                value=have,
-                problem=f"{short} for not one PC1 of a {figures.sector_size} sector "
-                f"({need / GIB:.0f} GiB each){beside}",
-                remedy=f"take the host out of {'one of its task groups' if beside else 'pc1_worker'}, "
-                f"or give it more {short}",
-            )
-        )
+        layout.errors.append(_no_room(machine, wanted, figures, engines, "memory" if by_memory == 0 else "scratch"))
         most = 1
     sizes = {d: len(cores) for d, cores in free.free.items() if cores}
     unit, spanning = _unit(wanted, sizes, most, free)
@@ -62,11 +46,7 @@ def make_bundles(
         return
     if spanning:
         layout.warnings.append(f"no L3 has {unit} free cores: PC1 bundles of {unit} cores span L3 caches inside a node")
-        merged: dict[Domain, list[Core]] = defaultdict(list)
-        for cores in list(free.free.values()):
-            for core in cores:
-                merged[(core.node, "node")].append(core)
-        free.free = defaultdict(list, {d: sorted(c, key=lambda k: k.cpus) for d, c in merged.items()})
+        _forget_l3(free)
         sizes = {d: len(cores) for d, cores in free.free.items() if cores}
     in_pages = hugepage_pc1(machine, wanted, figures)
     in_pages = in_pages if sum(in_pages.values()) == by_memory else {}
@@ -79,12 +59,7 @@ def make_bundles(
         for i in range(bundles):
             size = min(base + (1 if i < extra else 0), max(unit, LARGEST_BUNDLE))
             got = free.take_from(domain, size)
-            where = f"node {domain[0]}" if spanning or domain[1] is None else f"L3 {domain[1]} of node {domain[0]}"
-            if not got[0].l3_known:
-                where = f"node {domain[0]}, no L3 information"
-            why = f"{size} core{'s' if size > 1 else ''} of {where}"
-            if spanning:
-                why += ": no L3 has that many"
+            why = _bundle_why(got, domain, spanning)
             layout.slots.append(Slot(("AP", "PC1"), got, size - 1, node=domain[0], why=why, hugepages=bool(in_pages)))
             number += 1
     possible = sum(n // unit for n in sizes.values())
@@ -92,6 +67,40 @@ def make_bundles(
         layout.bound_by["PC1"] = f"scratch {(wanted.scratch_bytes or 0) / 1e12:.1f} TB, shared with PC2"
         return
     layout.bound_by["PC1"] = _pc1_bound(number, possible, unit, by_memory, by_scratch, machine, wanted, figures)
+
+
+def _no_room(machine: Machine, wanted: Wanted, figures: Figures, engines: Sequence[Slot], short: str) -> Problem:
+    """Not one PC1 fits; `short` is memory or scratch."""
+    have = machine.memory_bytes if short == "memory" else wanted.scratch_bytes
+    need = figures.pc1_bytes if short == "memory" else figures.peak_bytes
+    beside = ""
+    if engines and short == "memory":
+        taken = sum(engine_bytes(figures, slot.tasks) for slot in engines)
+        beside = f" beside {' and '.join(counted(engines))} ({taken / GIB:.0f} GiB)"
+    return Problem(
+        path="hardware.memory" if short == "memory" else "scratch_bytes",
+        value=have,
+        problem=f"{short} for not one PC1 of a {figures.sector_size} sector ({need / GIB:.0f} GiB each){beside}",
+        remedy=f"take the host out of {'one of its task groups' if beside else 'pc1_worker'}, or give it more {short}",
+    )
+
+
+def _forget_l3(free: Cores) -> None:
+    """Make each node one domain; in place."""
+    merged: dict[Domain, list[Core]] = defaultdict(list)
+    for cores in list(free.free.values()):
+        for core in cores:
+            merged[(core.node, "node")].append(core)
+    free.free = defaultdict(list, {d: sorted(c, key=lambda k: k.cpus) for d, c in merged.items()})
+
+
+def _bundle_why(cores: Sequence[Core], domain: Domain, spanning: bool) -> str:
+    where = f"node {domain[0]}" if spanning or domain[1] is None else f"L3 {domain[1]} of node {domain[0]}"
+    if not cores[0].l3_known:
+        where = f"node {domain[0]}, no L3 information"
+    return f"{len(cores)} core{'s' if len(cores) > 1 else ''} of {where}" + (
+        ": no L3 has that many" if spanning else ""
+    )
 
 
 def _unit(wanted: Wanted, sizes: dict[Domain, int], most: int, free: Cores) -> tuple[int, bool]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from sealyard.hardware.machine import Gpu, Machine
 from sealyard.lotus.figures import DAY_SEC, Figures, model
+from sealyard.lotus.tasks import BY_NAME
 from sealyard.plan.layout import Slot
 from sealyard.planner.splits import scratch_slots
 
@@ -36,7 +37,8 @@ def engine_cores(machine: Machine) -> int:
 
 
 def vram_fits(gpu: Gpu, task: str, figures: Figures) -> bool:
-    return figures.small or gpu.memory_bytes is None or gpu.memory_bytes >= int(model()["vram_min_bytes"][task])
+    least = int(model()["vram_min_bytes"][BY_NAME[task].needs_as or task])
+    return figures.small or gpu.memory_bytes is None or gpu.memory_bytes >= least
 
 
 def usable_gpus(machine: Machine, tasks: Collection[str], figures: Figures) -> list[Gpu]:

@@ -99,11 +99,11 @@ def _untaken(doc: Document, stack: stacks.Stack, capacity: Capacity) -> list[str
     lacks = [task for task in SIDE_TASKS if task in stack.side_tasks and task not in capacity.stages]
     if stack.unseals_with_pc1:
         lacks = [task for task in lacks if task != "UNS"]
-    return [
-        f"no host does {task} ({BY_NAME[task].what}): a deal miner's task of that kind would wait for ever, add a host "
-        f"to {BY_NAME[task].group} if you want it"
-        for task in lacks
-    ]
+    if not lacks:
+        return []
+    tasks = " and no ".join(f"{task} ({BY_NAME[task].what})" for task in lacks)
+    groups = " and ".join(str(BY_NAME[task].group) for task in lacks)
+    return [f"no host does {tasks}: what a deal miner queues of it waits for ever; {groups} would give it to hosts"]
 
 
 def _settings(settings: Settings) -> PlanSettings:

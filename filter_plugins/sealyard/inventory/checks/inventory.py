@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from sealyard.inventory.variables import Options, Problem, Unreadable
+from sealyard.lotus.tasks import GROUPS as TASK_GROUPS
 
 ROLE_GROUPS = (
     "daemon_public",
@@ -17,15 +18,13 @@ ROLE_GROUPS = (
     "window_miner",
     "seal_miner",
     "deal_miner",
-    "pc1_worker",
-    "pc2_worker",
-    "c2_worker",
+    *TASK_GROUPS,
     "storage_server",
     "sector_counter",
 )
 PARENT_GROUPS = ("daemon", "miner", "worker", "gpu", "rdma")
 MINER_GROUPS = ("winning_miner", "window_miner", "seal_miner", "deal_miner")
-WORKER_GROUPS = ("pc1_worker", "pc2_worker", "c2_worker")
+WORKER_GROUPS = tuple(TASK_GROUPS)
 LOTUS_GROUPS = ("daemon_public", "daemon_private", *MINER_GROUPS, *WORKER_GROUPS)
 
 
