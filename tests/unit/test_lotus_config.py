@@ -1,4 +1,4 @@
-"""filter_plugins/lotus_config.py: what is written, what is refused, and that the key table is the contract's."""
+"""sealyard.lotus.config: what is written, what is refused, and that the key table is the contract's."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from sealyard.planner.splits import scratch_slots
 
 PROVING: Final = ("PC2", "C2")
 LAYERS_IN_MEMORY: Final = 2
-"""Layers that PC1 holds at a time (sealing-model tasks.PC1.ram.actual_locked)."""
+"""Layers that PC1 holds at a time (rust-fil-proofs, storage-proofs-porep/src/stacked/vanilla/create_label/multi.rs)."""
 
 
 @dataclass(frozen=True, slots=True)
