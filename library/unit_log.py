@@ -90,7 +90,8 @@ def main() -> None:
             f"_SYSTEMD_INVOCATION_ID={state['InvocationID']}",
         ]
         window = [f"--since=@{int(start) - 60}", f"--until=@{int(start) + module.params['window_sec']}"]
-        text = output(*journal, *window)
+        # The journal of a busy miner takes long to search.
+        text = output(*journal, *window, timeout_sec=600)
         result["lines"] = matching(text, module.params["patterns"])
         result["complete"] = bool(text)
     module.exit_json(changed=False, **result)
