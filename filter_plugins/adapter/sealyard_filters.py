@@ -10,6 +10,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sealyard.inventory.checks.inventory import Inventory
 from sealyard.inventory.groups import groups_missing_parents
 from sealyard.inventory.judgement import check_inventory, preflight_text
 from sealyard.inventory.planner_input import plan_input
-from sealyard.inventory.variables import PLAN_FACTS, ROLES_DIR, Problem, Unreadable, cluster_options, role_options
+from sealyard.inventory.variables import PLAN_FACTS, ROLES_DIR, Unreadable, cluster_options, role_options
 from sealyard.lotus.config import lotus_config
 from sealyard.operations import counter_move, handover, proving_deadline, scheduler_switch
 from sealyard.pages.plan_page import plan_page
@@ -34,6 +35,7 @@ from sealyard.plan.diff import diff, text
 from sealyard.plan.explain import explain
 from sealyard.planner.planner import plan
 from sealyard.planner.pledging import pledge_rule
+from sealyard.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -154,7 +156,7 @@ def sealing_preflight(
     plan: Mapping[str, Any] | None = None,
     counter_moves: bool = False,
     stack_switches: bool = False,
-) -> list[Problem]:
+) -> list[dict[str, Any]]:
     """Return every problem of the inventory and of its plan, which is made here unless it is given.
 
     `applied` is the path of the plan applied last, against which the plan is judged. `counter_moves`: the sector
@@ -174,7 +176,12 @@ def sealing_preflight(
     unreadable = any(isinstance(value, Unreadable) for own in inventory.hostvars.values() for value in own.values())
     if plan is None and hosts and not unreadable:
         plan = sealing_plan(sealing_plan_input(groups, hostvars, inventory_dir, applied))
-    return check_inventory(inventory, plan)
+    return [asdict(one) for one in check_inventory(inventory, plan)]
+
+
+def sealing_preflight_text(problems: Sequence[Mapping[str, Any]]) -> str:
+    """Return the problems as the text that an operator reads."""
+    return preflight_text([Problem(**one) for one in problems])
 
 
 def _our_variables(variables: Mapping[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
@@ -212,7 +219,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "sealing_plan_page": sealing_plan_page,
     "sealing_plan_text": explain,
     "sealing_preflight": sealing_preflight,
-    "sealing_preflight_text": preflight_text,
+    "sealing_preflight_text": sealing_preflight_text,
     "sealing_simulation": sealing_simulation,
     # hosts/builds.py
     "lotus_builds": builds.lotus_builds,

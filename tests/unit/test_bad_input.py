@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 import yaml
 from sealyard.inventory.checks.inventory import Inventory as Facts
-from sealyard.inventory.judgement import CHECKS, preflight_text
+from sealyard.inventory.judgement import CHECKS
 from sealyard.inventory.variables import cluster_options, role_options
-from sealyard_filters import sealing_plan, sealing_plan_input, sealing_preflight
+from sealyard_filters import sealing_plan, sealing_plan_input, sealing_preflight, sealing_preflight_text
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -1150,7 +1150,7 @@ def test_the_inventories_of_the_repository_are_good(name: str) -> None:
 def test_one_mistake_is_one_clear_error(case: Case) -> None:
     inventory = broken(case)
     problems = sealing_preflight(inventory.groups, inventory.hostvars)
-    assert [problem["path"] for problem in problems] == [case.path], preflight_text(problems)
+    assert [problem["path"] for problem in problems] == [case.path], sealing_preflight_text(problems)
     assert case.problem in problems[0]["problem"]
     assert case.remedy in problems[0]["remedy"]
 
@@ -1177,7 +1177,7 @@ def test_what_a_playbook_must_move_is_not_moved_by_itself(
     assert sealing_preflight(inventory.groups, inventory.hostvars, applied=str(applied)) == []
     breaks(inventory)
     problems = sealing_preflight(inventory.groups, inventory.hostvars, applied=str(applied))
-    assert [problem["path"] for problem in problems] == [path], preflight_text(problems)
+    assert [problem["path"] for problem in problems] == [path], sealing_preflight_text(problems)
     assert remedy in problems[0]["remedy"]
     let = sealing_preflight(
         inventory.groups, inventory.hostvars, applied=str(applied), counter_moves=True, stack_switches=True
@@ -1190,7 +1190,7 @@ def test_all_mistakes_come_at_once() -> None:
     inventory = good("lab")
     for case in lab:
         case.breaks(inventory)
-    text = preflight_text(sealing_preflight(inventory.groups, inventory.hostvars))
+    text = sealing_preflight_text(sealing_preflight(inventory.groups, inventory.hostvars))
     assert "errors in the inventory" in text
     assert sum(case.path in text for case in lab) >= 5
 

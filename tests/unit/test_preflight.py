@@ -14,7 +14,6 @@ from sealyard.inventory.checks.network import PORTS
 from sealyard.inventory.judgement import check_inventory
 from sealyard.inventory.variables import (
     Options,
-    Problem,
     Unreadable,
     cluster_options,
     findings,
@@ -22,6 +21,7 @@ from sealyard.inventory.variables import (
     role_options,
     shown,
 )
+from sealyard.problem import Problem
 
 ROLES: dict[str, Options] = {
     "lotus_daemon": {
@@ -77,7 +77,7 @@ def check(
 
 def paths(groups: dict[str, list[str]], hostvars: dict[str, dict[str, Any]]) -> list[str]:
     """Return the paths of the problems, sorted."""
-    return sorted(problem["path"] for problem in check(groups, hostvars))
+    return sorted(problem.path for problem in check(groups, hostvars))
 
 
 def test_a_good_inventory_has_no_problem() -> None:
@@ -119,7 +119,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_a_roles_own_copy_of_a_cluster_variable_is_told_by_the_clusters_name(old: str, new: str) -> None:
     groups, hostvars = inventory()
     hostvars["box"][old] = "/x"
-    assert [one["remedy"] for one in check(groups, hostvars)] == [f"{new}:"]
+    assert [one.remedy for one in check(groups, hostvars)] == [f"{new}:"]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_moves_are_refused_unless_asked_for() -> None:
     plan = {"errors": [], "moves": [{"host": "box", "from": "a", "to": "b", "what": "group"}]}
     groups, hostvars = inventory()
     refused = check(groups, hostvars, plan)
-    assert [(one["path"], one["value"]) for one in refused] == [("box/sealing_worker_group", "a -> b")]
+    assert [(one.path, one.value) for one in refused] == [("box/sealing_worker_group", "a -> b")]
     hostvars["box"]["sealing_allow_regroup"] = "true"
     assert check(groups, hostvars, plan) == []
 
@@ -205,7 +205,7 @@ def test_moves_are_refused_unless_asked_for() -> None:
 )
 def test_plan_errors_are_told_by_the_names_of_the_inventory(told: str, path: str) -> None:
     plan = {"errors": [{"path": told, "value": 1, "problem": "p", "remedy": "r"}]}
-    assert [one["path"] for one in check(*inventory(), plan)] == [path]
+    assert [one.path for one in check(*inventory(), plan)] == [path]
 
 
 def test_what_the_inventory_check_has_told_the_plan_does_not_repeat() -> None:
@@ -213,7 +213,7 @@ def test_what_the_inventory_check_has_told_the_plan_does_not_repeat() -> None:
     hostvars["box"]["sealing_scratch_bytes"] = "8"
     plan = {"errors": [{"path": "hosts.box.scratch_bytes", "value": "8", "problem": "p", "remedy": "r"}]}
     problems = check(groups, hostvars, plan)
-    assert [one["path"] for one in problems] == ["box/sealing_scratch_bytes"]
+    assert [one.path for one in problems] == ["box/sealing_scratch_bytes"]
 
 
 MACHINE = {"cpu": "EPYC 7543 x1", "memory": "1TiB", "gpus": ["2x RTX 3090"]}
@@ -235,7 +235,7 @@ def test_declared_hardware_is_compared_with_the_machine(change: dict[str, Any], 
     groups, hostvars = inventory()
     hostvars["box"]["sealing_hardware"] = MACHINE
     found = normalise(MACHINE | change)
-    assert [one["path"] for one in check(groups, hostvars, found={"box": found})] == told
+    assert [one.path for one in check(groups, hostvars, found={"box": found})] == told
 
 
 def test_the_maker_in_a_gpu_name_is_no_difference() -> None:

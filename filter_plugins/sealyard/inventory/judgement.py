@@ -23,7 +23,7 @@ from sealyard.inventory.checks import (
 )
 from sealyard.inventory.checks import plan as plan_checks
 from sealyard.inventory.checks.inventory import Check, Inventory, Plan, problem
-from sealyard.inventory.variables import Problem
+from sealyard.problem import Problem
 
 CHECKS: tuple[Check, ...] = (
     groups.check_group_names,
@@ -85,10 +85,10 @@ def check_inventory(inventory: Inventory, plan: Plan | None = None) -> list[Prob
     for check in CHECKS:
         told = {_without_suffix(path) for path in first} if check in ECHOES else set()
         for one in check(inventory, plan or {}):
-            host, _, name = _without_suffix(one["path"]).partition("/")
+            host, _, name = _without_suffix(one.path).partition("/")
             everywhere = host == "all" and any(path.endswith(f"/{name}") for path in told)
             if not everywhere and f"{host}/{name}" not in told:
-                first.setdefault(one["path"], one)
+                first.setdefault(one.path, one)
     return _merged(list(first.values()), list(inventory.hostvars))
 
 
@@ -102,8 +102,8 @@ def _merged(problems: Sequence[Problem], hosts: Sequence[str]) -> list[Problem]:
     """Fold the same mistake of several hosts into one problem: a mistake in group_vars is one mistake."""
     by_mistake: dict[tuple[str, str, str, str], list[str]] = {}
     for one in problems:
-        where, _, name = one["path"].partition("/")
-        wheres = by_mistake.setdefault((name, one["value"], one["problem"], one["remedy"]), [])
+        where, _, name = one.path.partition("/")
+        wheres = by_mistake.setdefault((name, one.value, one.problem, one.remedy), [])
         if where not in wheres:
             wheres.append(where)
     return [problem(_together(wheres, hosts), *mistake) for mistake, wheres in by_mistake.items()]
@@ -120,5 +120,5 @@ def preflight_text(problems: Sequence[Problem]) -> str:
     count = len(problems)
     lines = [f"{count} {'error' if count == 1 else 'errors'} in the inventory"]
     for number, one in enumerate(problems, start=1):
-        lines += ["", f"{number}. {one['path']}: {one['value']}", f"   {one['problem']}", f"   write: {one['remedy']}"]
+        lines += ["", f"{number}. {one.path}: {one.value}", f"   {one.problem}", f"   write: {one.remedy}"]
     return "\n".join(lines)

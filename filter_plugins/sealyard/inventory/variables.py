@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 import yaml
 
@@ -33,15 +33,6 @@ RENAMED: Final = {
 """Variables of roles that are the cluster's now; ROLE_X that is sealing_X is found without."""
 
 SECRET_WORDS = ("token", "secret", "password", "wallet", "private", "vault_")
-
-
-class Problem(TypedDict):
-    """One thing wrong with the inventory; `path` is `host/variable`, `remedy` says what to write instead."""
-
-    path: str
-    value: str
-    problem: str
-    remedy: str
 
 
 @dataclass(frozen=True)

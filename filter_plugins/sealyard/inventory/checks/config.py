@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from sealyard.inventory.checks.fork import FORK, generation
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import Problem, shown
+from sealyard.inventory.variables import shown
 from sealyard.lotus.config import entry_for, flatten, known_keys, problems_of
+from sealyard.problem import Problem
 
 CONFIGS = {
     "lotus_daemon_config": "daemon",

@@ -7,7 +7,8 @@ from typing import Final
 
 from sealyard.hosts.miners import counter_authorities, counter_authority
 from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
-from sealyard.inventory.variables import Problem, nearest, shown
+from sealyard.inventory.variables import nearest, shown
+from sealyard.problem import Problem
 from sealyard.stacks.lotus_distributed.myscheduler import KEYS as MYSCHEDULER_KEYS
 
 FORK: Final = "lotus_distributed"

@@ -13,7 +13,8 @@ from sealyard.inventory.checks.inventory import (
     Plan,
     problem,
 )
-from sealyard.inventory.variables import Problem, nearest
+from sealyard.inventory.variables import nearest
+from sealyard.problem import Problem
 
 
 def check_group_names(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

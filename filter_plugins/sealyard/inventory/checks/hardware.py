@@ -8,7 +8,7 @@ from typing import Any
 
 from sealyard.hardware.declared import HardwareError, normalise
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import Problem
+from sealyard.problem import Problem
 
 MEMORY_TOLERANCE = 0.1
 """A machine shows less memory than was bought: firmware and the kernel keep some."""

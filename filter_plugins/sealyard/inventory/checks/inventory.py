@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sealyard.inventory.variables import Options, Problem, Unreadable
+from sealyard.inventory.variables import Options, Unreadable
 from sealyard.lotus.tasks import GROUPS as TASK_GROUPS
+from sealyard.problem import Problem
 
 ROLE_GROUPS = (
     "daemon_public",
@@ -85,4 +86,4 @@ Check = Callable[[Inventory, Plan], Iterator[Problem]]
 
 def problem(where: str, name: str, value: str, text: str, remedy: str) -> Problem:
     """Return one problem of a variable of a host (or of `groups`, `hosts`, `all`)."""
-    return {"path": f"{where}/{name}", "value": value, "problem": text, "remedy": remedy}
+    return Problem(f"{where}/{name}", value, text, remedy)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sealyard.inventory.checks.inventory import LOTUS_GROUPS, MINER_GROUPS, PLACEHOLDER, Inventory, Plan, problem
-from sealyard.inventory.variables import Problem, Unreadable, nearest, shown
+from sealyard.inventory.variables import Unreadable, nearest, shown
+from sealyard.problem import Problem
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ARCHIVE_KEYS = ("default", "x86_64", "aarch64", "amd", "intel")

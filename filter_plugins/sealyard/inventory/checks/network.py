@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sealyard.inventory.checks.inventory import LOTUS_GROUPS, WORKER_GROUPS, Inventory, Plan, problem
-from sealyard.inventory.variables import Problem, shown
+from sealyard.inventory.variables import shown
+from sealyard.problem import Problem
 
 PRIVATE_NETWORKS = tuple(
     ipaddress.ip_network(block)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.planner_input import variable_of
-from sealyard.inventory.variables import Problem, shown
+from sealyard.inventory.variables import shown
 from sealyard.planner.pledging import TooMuch, pledge_pace
+from sealyard.problem import Problem
 
 
 def check_errors(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import Problem
+from sealyard.problem import Problem
 
 DEFAULT_MTU = 9000
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import Problem
+from sealyard.problem import Problem
 
 SYSTEM_TREES = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc"),

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
-from sealyard.inventory.variables import Problem
+from sealyard.problem import Problem
 
 
 def check_stores(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

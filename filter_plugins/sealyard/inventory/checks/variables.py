@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import RENAMED, Problem, Unreadable, findings, nearest, shown
+from sealyard.inventory.variables import RENAMED, Unreadable, findings, nearest, shown
+from sealyard.problem import Problem
 
 SECTOR_SIZES = {
     "devnet": ("2KiB", "8MiB", "512MiB"),
