@@ -162,7 +162,7 @@ def test_a_made_up_address_never_stands_between_real_ones() -> None:
     for gpus, bad in ((["RTX 3090", real], 0), ([real, "RTX 3090"], 1)):
         with pytest.raises(HardwareError, match="nvidia-smi -L") as caught:
             normalise({**EPYC, "gpus": gpus})
-        assert [problem["path"] for problem in caught.value.problems] == [f"gpus[{bad}]"]
+        assert [problem.path for problem in caught.value.problems] == [f"gpus[{bad}]"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

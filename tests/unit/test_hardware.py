@@ -45,10 +45,9 @@ def problems(declared: Any, **more: Any) -> dict[str, str]:
     with pytest.raises(HardwareError) as caught:
         normalise(declared, **more)
     for problem in caught.value.problems:
-        assert set(problem) == {"path", "value", "problem", "remedy"}
-        assert problem["remedy"] and problem["problem"]
-        json.dumps(problem)
-    return {str(p["path"]): str(p["problem"]) for p in caught.value.problems}
+        assert problem.remedy and problem.problem
+        json.dumps(problem.value)
+    return {problem.path: problem.problem for problem in caught.value.problems}
 
 
 def distinct(cpus: list[dict[str, Any]], key: str) -> int:

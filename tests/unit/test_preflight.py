@@ -238,6 +238,18 @@ def test_declared_hardware_is_compared_with_the_machine(change: dict[str, Any], 
     assert [one.path for one in check(groups, hostvars, found={"box": found})] == told
 
 
+def test_gpus_are_declared_in_the_order_of_the_machine() -> None:
+    groups, hostvars = inventory()
+    two = MACHINE | {"cpu": "EPYC 7543 x2"}
+    hostvars["box"]["sealing_hardware"] = two | {"gpus": ["RTX 3090 @0", "RTX 3090 @1"]}
+    found = normalise(two | {"gpus": ["RTX 3090 @1", "RTX 3090 @0"]})
+    (told,) = check(groups, hostvars, found={"box": found})
+    assert told["path"] == "box/sealing_hardware.gpus"
+    assert "nvidia-smi -L they are 1, 0" in told["problem"]
+    found = normalise(two | {"gpus": ["RTX 3090", "RTX 3090 @1"]})
+    assert check(groups, hostvars, found={"box": found}) == []
+
+
 def test_the_maker_in_a_gpu_name_is_no_difference() -> None:
     groups, hostvars = inventory()
     hostvars["box"]["sealing_hardware"] = MACHINE

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sealyard.hardware.catalogue import find_gpu, gpu_models, model_key, nearest, nic_models
-from sealyard.hardware.problems import Problem, fault
+from sealyard.hardware.problems import fault
 from sealyard.hardware.quantities import SIZE, SMALLEST_NODE_BYTES, counted, parse_bytes, pci_key
+from sealyard.problem import Problem
 
 GPU_TABLE: Final = "a model of filter_plugins/sealyard/hardware/data/gpus.yml"
 MOST_GPUS: Final = 64

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sealyard.hardware.catalogue import gpu_memory_bytes
-from sealyard.hardware.problems import HardwareError, Problem, fault
+from sealyard.hardware.problems import HardwareError, fault
 from sealyard.hardware.quantities import LARGEST_BYTES, SMALLEST_NODE_BYTES, is_count, pci_key
+from sealyard.problem import Problem
 
 LISTS: Final = ("cpus", "numa", "gpus", "rdma", "nvme", "net", "accelerators", "display")
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 from sealyard.hardware.catalogue import CpuModel, cpu_models, find_cpu, model_key, nearest
 from sealyard.hardware.devices import short_devices
 from sealyard.hardware.facts import LISTS
-from sealyard.hardware.problems import HardwareError, Problem, fault
+from sealyard.hardware.problems import HardwareError, fault
 from sealyard.hardware.quantities import SMALLEST_NODE_BYTES, counted, parse_bytes
+from sealyard.problem import Problem
 
 CPU_TABLE: Final = "a model of filter_plugins/sealyard/hardware/data/cpus.yml"
 SHORT_KEYS: Final = (

@@ -346,13 +346,8 @@ class _Hardware:
         if not isinstance(known, HardwareError):
             return known, key
         for problem in known.problems:
-            tail = str(problem["path"]).removeprefix("sealing_hardware").lstrip(".")
-            self.reader.bad(
-                f"{path}.{tail}" if tail else path,
-                problem.get("value"),
-                str(problem["problem"]),
-                str(problem["remedy"]),
-            )
+            where = f"{path}.{problem.path}" if problem.path else path
+            self.reader.bad(where, problem.value, problem.problem, problem.remedy)
         return None, key
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sealyard.hardware.declared import HardwareError, normalise
+from sealyard.hardware.quantities import pci_key
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.problem import Problem
 
@@ -21,14 +22,31 @@ def check_declared_hardware(inventory: Inventory, plan: Plan) -> Iterator[Proble
         if not isinstance(declared, Mapping) or "topology" in declared:
             continue
         try:
-            said, seen = _counts(normalise(declared)), _counts(normalise(found))
+            ours, there = normalise(declared), normalise(found)
         except HardwareError:
             continue  # the plan says what is wrong with it
+        said, seen = _counts(ours), _counts(there)
         for name, value in said.items():
             if not _same(name, value, seen[name]):
                 text = f"is not what the machine has: {seen[name]}"
                 remedy = f"sealing_hardware of {host} as the machine is, or mend the machine"
                 yield problem(host, f"sealing_hardware.{name}", str(value), text, remedy)
+        if said["numa"] == seen["numa"]:
+            yield from _misplaced_gpus(host, _gpu_nodes(ours), _gpu_nodes(there))
+
+
+def _misplaced_gpus(host: str, ours: list[int | None], there: list[int | None]) -> Iterator[Problem]:
+    """CUDA counts GPUs in the order of their addresses: declared in another, a worker would get one of another node."""
+    both = list(zip(ours, there, strict=False))
+    if len(ours) == len(there) and any(a != b for a, b in both if a is not None and b is not None):
+        said, seen = (", ".join("?" if node is None else str(node) for node in nodes) for nodes in (ours, there))
+        text = f"are the NUMA nodes of its GPUs, but in the order of nvidia-smi -L they are {seen}"
+        yield problem(host, "sealing_hardware.gpus", said, text, f"the GPUs of {host} in that order")
+
+
+def _gpu_nodes(hardware: Mapping[str, Any]) -> list[int | None]:
+    """The NUMA node of each GPU in PCI order; made-up addresses keep the order in which GPUs are declared."""
+    return [gpu["numa_node"] for gpu in sorted(hardware["gpus"], key=lambda gpu: pci_key(gpu["pci"]) or ())]
 
 
 def _counts(hardware: Mapping[str, Any]) -> dict[str, Any]:
