@@ -34,11 +34,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         arguments = self.rendered(self._task.args, task_vars or {})
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+        if result.get("failed") and result.get("msg"):
+            result["msg"] = f"{(task_vars or {}).get('inventory_hostname')}: {self._with_origin(str(result['msg']))}"
         return result
+
+    def _with_origin(self, message: str) -> str:
+        """A module's message with the template of each file that it names."""
+        told = [f"{path} comes from {template}" for path, template in self._origins.items() if path in message]
+        return f"{message}. {'; '.join(told)}" if told else message
 
     def rendered(self, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """The module's options: each file and secret with its content."""
         self._renderer = Renderer(FILTERS, self._loader.get_text_file_contents, _compiled_dir())
+        self._origins: dict[str, str] = {}
         self._inventory_dir = task_vars.get("inventory_dir")
         filled = {
             kind: [self._with_content(entry) for entry in arguments[kind]]
@@ -57,6 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 found = self._find_needle("files", entry["source"])
                 return {**told, "content": self._loader.get_text_file_contents(found)}
             path = self._template(entry["template"])
+            self._origins[str(entry.get("path"))] = path
             return {**told, "content": self._renderer.render(path, entry.get("values") or {})}
         except (AnsibleError, Unrendered, OSError) as error:
             # Ansible would say the cause a second time.

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import grp
-import json
 import os
-import pwd
+import shutil
 import stat
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sealyard_host.files import replace
+from ansible.module_utils.sealyard_host import accounts, files, json_files, programs, unit_files
 
 DOCUMENTATION = r"""
 module: file_set
@@ -23,6 +22,10 @@ description:
   - A host with 24 workers has over 100 files; one task per kind of file and one round trip per file would cost minutes.
   - Each file is written beside its place and renamed, so a reader sees the old or the new text, never half of one.
   - A file whose text, owner and mode are right is not touched, so its modification time says when it last changed.
+  - Where only comments or blank lines of a unit or drop-in of systemd change, it keeps that time. It is what module
+    unit_set goes by, and a reworded comment restarts nothing.
+  - Changed units and drop-ins are verified by C(systemd-analyze verify) before anything is written. Nothing is in place
+    when one is bad.
   - Templates are rendered and sources read on the controller, by the action plugin of the same name.
 options:
   owner:
@@ -67,6 +70,18 @@ options:
       mode: {type: str, default: '0644', description: Octal mode.}
       owner: {type: str, description: Owner.}
       group: {type: str, description: Group.}
+      validate:
+        type: list
+        elements: str
+        default: []
+        description:
+          - Program with its arguments that must accept the new text before anything is written. The path of a file with
+            it is appended. A dry run does without one that is not installed yet.
+      mark:
+        type: path
+        description:
+          - An empty file that is touched before this one changes. For a file that its reader writes too, its age says
+            when the reader last got something new.
       json_set:
         type: list
         elements: str
@@ -119,12 +134,22 @@ changed_paths:
   type: list
   elements: str
   returned: always
+effective_paths:
+  description:
+    - Those of RV(changed_paths) whose text says something else to who reads it, and marks. In a dry run module unit_set
+      learns from them what is due for a restart.
+  type: list
+  elements: str
+  returned: always
 kept_secrets:
   description: Secrets that were left as they are because no text was given.
   type: list
   elements: str
   returned: always
 """
+
+
+NOTHING_DONE = "Nothing was written or restarted: correct the template and its values, then run again"
 
 
 class Unwritable(Exception):
@@ -144,6 +169,8 @@ class Entry:
     json_add: tuple[str, ...] | None = None
     json_keep: tuple[str, ...] | None = None
     mounted: bool = False
+    validate: tuple[str, ...] = ()
+    mark: Path | None = None
 
 
 @dataclass
@@ -151,24 +178,9 @@ class Report:
     """What was changed, and the differences that may be shown."""
 
     changed_paths: list[str] = field(default_factory=list)
+    effective_paths: list[str] = field(default_factory=list)
     kept_secrets: list[str] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
-
-
-def user_id(name: str) -> int | None:
-    """Number of the user, None when there is no such user."""
-    try:
-        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        return None
-
-
-def group_id(name: str) -> int | None:
-    """Number of the group, None when there is no such group."""
-    try:
-        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
 
 
 def attributes(path: Path) -> str:
@@ -182,13 +194,13 @@ def attributes(path: Path) -> str:
 
 def wanted_attributes(entry: Entry) -> str:
     """The attributes `entry` asks for, in the form of `attributes`; an unknown user or group stays a name."""
-    user, group = user_id(entry.owner), group_id(entry.group)
+    user, group = accounts.user_id(entry.owner), accounts.group_id(entry.group)
     return f"{entry.mode:04o} {entry.owner if user is None else user} {entry.group if group is None else group}"
 
 
 def owners(entry: Entry) -> tuple[int, int]:
     """Numbers of the entry's owner and group; Unwritable when the host does not know them."""
-    user, group = user_id(entry.owner), group_id(entry.group)
+    user, group = accounts.user_id(entry.owner), accounts.group_id(entry.group)
     if user is None or group is None:
         raise Unwritable(
             f"{entry.path} is to belong to {entry.owner}:{entry.group}, which this host does not have; "
@@ -238,32 +250,12 @@ def wanted_text(entry: Entry, before: str | None) -> str | None:
         return before if entry.content is None else entry.content
     if entry.json_set is None and entry.json_add is None and entry.json_keep is None:
         return entry.content
-    try:
-        found = json.loads(before)
-    except ValueError:
-        found = None
     if entry.json_keep is not None:
-        kept = {key: found[key] for key in entry.json_keep if key in found} if isinstance(found, dict) else {}
-        wanted = {**json.loads(entry.content), **kept}
-        return before if wanted == found else json.dumps(wanted, indent=2) + "\n"
-    if not isinstance(found, dict):
-        raise Unwritable(f"{entry.path} is no JSON object; repair it or move it away, it is not overwritten")
-    merged = merge(found, json.loads(entry.content), entry.json_set or (), entry.json_add or ())
-    # Lotus writes these files too: the same object in another layout is no change.
-    return before if merged == found else json.dumps(merged, indent=2) + "\n"
-
-
-def merge(
-    found: dict[str, Any], wanted: dict[str, Any], to_set: tuple[str, ...], to_add: tuple[str, ...]
-) -> dict[str, Any]:
-    """What `found` becomes: `to_set` keys as wanted, `to_add` lists with what they lack, missing keys added."""
-    merged = {**wanted, **found, **{key: wanted[key] for key in to_set}}
-    for key in to_add:
-        present = found.get(key) or []
-        missing = [item for item in wanted[key] if item not in present]
-        if missing:
-            merged[key] = [*present, *missing]
-    return merged
+        return json_files.kept(before, entry.content, entry.json_keep)
+    try:
+        return json_files.merged(before, entry.content, entry.json_set or (), entry.json_add or ())
+    except json_files.NoObject:
+        raise Unwritable(f"{entry.path} is no JSON object; repair it or move it away, it is not overwritten") from None
 
 
 def write_file(entry: Entry, check: bool, report: Report, secret: bool) -> None:
@@ -276,6 +268,9 @@ def write_file(entry: Entry, check: bool, report: Report, secret: bool) -> None:
     if before == text and same_attributes:
         return
     report.changed_paths.append(str(entry.path))
+    same_meaning = text == before or same_to_systemd(entry.path, before, text)
+    if not same_meaning:
+        report.effective_paths += [str(entry.path), *([str(entry.mark)] if entry.mark else [])]
     if not secret and before != text:
         report.differences.append(difference(entry.path, before or "", text or ""))
     elif not same_attributes:
@@ -285,12 +280,56 @@ def write_file(entry: Entry, check: bool, report: Report, secret: bool) -> None:
         )
     if check:
         return
-    user, group = owners(entry)
+    owner = owners(entry)
     if before == text:
-        os.chown(entry.path, user, group)
+        os.chown(entry.path, *owner)
         entry.path.chmod(entry.mode)
-    else:
-        replace(entry.path, text or "", entry.mode, (user, group))
+        return
+    if entry.mark:
+        entry.mark.touch()
+        os.chown(entry.mark, *owner)
+    changed_ns = entry.path.lstat().st_mtime_ns if same_meaning else None
+    files.replace(entry.path, text or "", entry.mode, owner, changed_ns)
+
+
+def same_to_systemd(path: Path, before: str | None, text: str | None) -> bool:
+    """Whether the file is a unit's and the two texts differ in comments alone."""
+    if before is None or text is None or not unit_files.unit_of(path):
+        return False
+    return unit_files.effective(before) == unit_files.effective(text)
+
+
+def refuse_bad(wanted: Iterable[Entry], check: bool) -> None:
+    """Unwritable with the verifier's words when a unit or a validated file would be bad, or a file has no text."""
+    units: dict[Path, str] = {}
+    for entry in wanted:
+        if entry.content is None:
+            raise Unwritable(
+                f"{entry.path} has no content; run with this project's ansible.cfg, for its action_plugins"
+            )
+        is_unit = bool(unit_files.unit_of(entry.path))
+        if (is_unit or entry.validate) and not entry.path.is_dir() and entry.content != read(entry.path):
+            if is_unit:
+                units[entry.path] = entry.content
+            if entry.validate:
+                validate(entry, check)
+    said = unit_files.complaints(units) if units else []
+    if said:
+        raise Unwritable(f"systemd-analyze verify: {'; '.join(line.rstrip('.') for line in said)}. {NOTHING_DONE}")
+
+
+def validate(entry: Entry, check: bool) -> None:
+    """Unwritable when the entry's program refuses its text."""
+    if check and shutil.which(entry.validate[0]) is None:
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="sealyard.", suffix=entry.path.suffix, encoding="utf-8") as draft:
+        draft.write(entry.content or "")
+        draft.flush()
+        try:
+            programs.run(*entry.validate, draft.name, timeout_sec=60)
+        except programs.ProgramFailed as error:
+            words = str(error).replace(draft.name, str(entry.path))
+            raise Unwritable(f"{words}. {NOTHING_DONE}") from error
 
 
 def difference(path: Path, before: str, after: str, kind: str = "") -> dict[str, str]:
@@ -314,19 +353,19 @@ def entries(items: list[Mapping[str, Any]], options: Mapping[str, Any]) -> Itera
             json_set=None if item.get("json_set") is None else tuple(item["json_set"]),
             json_add=None if item.get("json_add") is None else tuple(item["json_add"]),
             json_keep=None if item.get("json_keep") is None else tuple(item["json_keep"]),
+            validate=tuple(item.get("validate") or ()),
+            mark=Path(item["mark"]) if item.get("mark") else None,
         )
 
 
 def apply(options: Mapping[str, Any], check: bool) -> Report:
     """Do what the options ask; with `check` only say what would be done."""
     report = Report()
+    wanted = list(entries(options["files"], options))
+    refuse_bad(wanted, check)
     for entry in entries(options["directories"], options):
         make_directory(entry, check, report)
-    for entry in entries(options["files"], options):
-        if entry.content is None:
-            raise Unwritable(
-                f"{entry.path} has no content; ansible.cfg of this project names action_plugins, run with it"
-            )
+    for entry in wanted:
         write_file(entry, check, report, secret=False)
     for item, entry in zip(options["secrets"], entries(options["secrets"], options), strict=True):
         if entry.content is None:
@@ -356,6 +395,8 @@ FILE = {
     "values": {"type": "dict"},
     "source": {"type": "str"},
     "mode": {"type": "str", "default": "0644"},
+    "validate": {"type": "list", "elements": "str", "default": []},
+    "mark": {"type": "path"},
     "json_set": {"type": "list", "elements": "str"},
     "json_add": {"type": "list", "elements": "str"},
     "json_keep": {"type": "list", "elements": "str"},
@@ -391,6 +432,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(report.changed_paths),
         changed_paths=report.changed_paths,
+        effective_paths=report.effective_paths,
         kept_secrets=report.kept_secrets,
         diff=report.differences,
     )

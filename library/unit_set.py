@@ -6,7 +6,7 @@ from __future__ import annotations
 import fnmatch
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ short_description: Enable, start, restart and retire systemd units in one call
 description:
   - A unit is restarted when one of its O(units[].files) changed after the unit started. A notified handler would be
     lost when the run is killed between the change and the restart; the age of a file is not.
+  - Module file_set lets a unit's file keep its age when only its comments change, so those restart nothing.
   - Units that stop slowly (a worker that drains) stop side by side.
 options:
   units:
@@ -44,6 +45,11 @@ options:
   exclusive:
     description: Shell pattern. Loaded or enabled units that match and are not in O(units) are stopped and disabled.
     type: str
+  changing:
+    description: Files that a dry run would have changed, RV(effective_paths) of module file_set. Else it says nothing.
+    type: list
+    elements: path
+    default: []
   may_restart:
     description: With V(false) a unit that is due for a restart keeps running and is returned in RV(deferred).
     type: bool
@@ -169,8 +175,12 @@ def steps_for(
     present: Sequence[str],
     exclusive: str | None,
     may_restart: bool,
+    changing: Collection[str] = (),
 ) -> Steps:
-    """Compare wanted units with what is there; `present` are the loaded or enabled units of the exclusive pattern."""
+    """Compare wanted units with what is there; `present` are the loaded or enabled units of the exclusive pattern.
+
+    Files of `changing` are as if they had just changed.
+    """
     steps = Steps()
     for unit in units:
         name = unit["name"]
@@ -179,7 +189,7 @@ def steps_for(
             steps.enable.append(name)
         if state is None or state.active not in ("active", "activating", "reloading"):
             steps.start.append(name)
-        elif newest(unit["files"]) > state.started_at:
+        elif newest(unit["files"]) > state.started_at or not set(changing).isdisjoint(unit["files"]):
             (steps.restart if may_restart else steps.deferred).append(name)
     wanted = {unit["name"] for unit in units}
     if exclusive:
@@ -263,6 +273,7 @@ def main() -> None:
             },
             "finish": {"type": "list", "elements": "str", "default": []},
             "exclusive": {"type": "str"},
+            "changing": {"type": "list", "elements": "path", "default": []},
             "may_restart": {"type": "bool", "default": True},
             "wait": {"type": "bool", "default": True},
         },
@@ -278,7 +289,8 @@ def main() -> None:
             systemctl("daemon-reload")
             states = show(names)
         present = present_units(options["exclusive"])
-        steps = steps_for(options["units"], states, present, options["exclusive"], options["may_restart"])
+        changing = options["changing"] if module.check_mode else []
+        steps = steps_for(options["units"], states, present, options["exclusive"], options["may_restart"], changing)
         if not module.check_mode:
             failed = [name for name in steps.start if name in states and states[name].active == "failed"]
             carry_out(steps, failed, options["wait"])

@@ -18,9 +18,12 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def replace(path: Path, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
+def replace(
+    path: Path, text: str, mode: int, owner: tuple[int, int] | None = None, changed_ns: int | None = None
+) -> None:
     """Replace a file in one step, readable by nobody else until its mode is set; `owner` is user and group.
 
+    `changed_ns` is the modification time it gets, nanoseconds since the epoch, where that is not now.
     It is on the disk when this returns, and so is its name: a power cut leaves the text of before or this one.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -31,6 +34,8 @@ def replace(path: Path, text: str, mode: int, owner: tuple[int, int] | None = No
             if owner:
                 os.fchown(out.fileno(), *owner)
             os.fchmod(out.fileno(), mode)
+            if changed_ns is not None:
+                os.utime(out.fileno(), ns=(changed_ns, changed_ns))
             os.fsync(out.fileno())
         Path(name).replace(path)
     except BaseException:

@@ -62,6 +62,13 @@ def test_only_the_unit_whose_file_is_younger_than_its_start_restarts(tmp_path: P
     assert (steps.start, steps.restart, steps.enable) == ([], ["b"], [])
 
 
+def test_a_dry_run_tells_a_restart_from_what_would_change(tmp_path: Path) -> None:
+    file = aged(tmp_path / "f", 99)
+    units = [{"name": "a", "files": [file]}, {"name": "b", "files": [str(tmp_path / "other")]}]
+    states = {"a": state("a"), "b": state("b")}
+    assert unit_set.steps_for(units, states, [], None, False, [file]).deferred == ["a"]
+
+
 def test_a_forbidden_restart_is_put_off_and_is_no_change(tmp_path: Path) -> None:
     units = [{"name": "window", "files": [aged(tmp_path / "f", 101)]}]
     steps = unit_set.steps_for(units, {"window": state("window")}, [], None, may_restart=False)
