@@ -31,6 +31,8 @@ from sealyard.hosts.workers import (
 from standin import contract
 from unit_log import matching
 
+from tests.unit.rendered import text_of
+
 ROOT = Path(__file__).parents[2]
 SEAL = ["--window-post=false", "--winning-post=false", "--p2p=true", "--sctype=get", "--sclisten=10.0.0.2:1357"]
 COUNTS = ["--window-post=false", "--winning-post=true", "--p2p=false", "--sctype=alloce", "--sclisten=10.0.0.2:1357"]
@@ -214,7 +216,7 @@ def test_limits_go_to_the_sealing_path_and_no_store() -> None:
     assert "/mnt/store/myscheduler.json" not in files
     stores = json.loads(files["/sealer/pc1-0/sectorstore.json"]["content"])
     assert set(stores) == {"ID", "Weight", "CanSeal", "CanStore", "MaxStorage"}
-    unit = files["/units/lotus-worker@pc1-0.service.d/sealyard.conf"]["content"]
+    unit = text_of("sealing_worker", files["/units/lotus-worker@pc1-0.service.d/sealyard.conf"])
     assert "--name" not in unit and "max=" not in unit
 
 
@@ -227,7 +229,7 @@ def test_the_operators_limits_win_where_the_plan_gives_the_task() -> None:
 def test_the_first_generation_has_flags_and_no_file() -> None:
     files = _files(generation=1)
     assert not [path for path in files if path.endswith("myscheduler.json")]
-    unit = files["/units/lotus-worker@pc1-0.service.d/sealyard.conf"]["content"]
+    unit = text_of("sealing_worker", files["/units/lotus-worker@pc1-0.service.d/sealyard.conf"])
     flags = "--precommit1max=2 --precommit2max=0 --commit2max=0 --forcep2fromlocalp1=false --precommit1holdmax=7"
     assert flags in unit
 

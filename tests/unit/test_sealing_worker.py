@@ -7,6 +7,7 @@ import importlib.util
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,8 @@ from sealyard.hosts.workers import (
     worker_task_switches,
     worker_units,
 )
+
+from tests.unit.rendered import text_of
 
 PC1: dict[str, Any] = {
     "name": "pc1-0",
@@ -69,11 +72,15 @@ def files_by_path(plan: dict[str, Any] = PLAN, **changes: Any) -> dict[str, dict
     return {entry["path"]: entry for kind in ("directories", "files", "secrets") for entry in wanted[kind]}
 
 
+def drop_in_text(*arguments: Any) -> str:
+    return text_of(
+        "sealing_worker", {"template": "lotus-worker-drop-in.conf.j2", "values": asdict(drop_in(*arguments))}
+    )
+
+
 def test_the_drop_in_binds_the_worker_where_the_plan_says() -> None:
-    text = drop_in(PC1, [SEALER], WorkerHost(**CONTEXT))
+    text = drop_in_text(PC1, [SEALER], WorkerHost(**CONTEXT))
     assert text.splitlines() == [
-        "# 4 cores of L3 0 of node 1",
-        "# Opens /sealer.",
         "[Unit]",
         "RequiresMountsFor=/sealer",
         "[Service]",
@@ -91,8 +98,18 @@ def test_the_drop_in_binds_the_worker_where_the_plan_says() -> None:
     ]
 
 
+def test_a_reworded_reason_writes_the_same_drop_in() -> None:
+    one, two = (drop_in({**PC1, "why": why}, [SEALER], WorkerHost(**CONTEXT)) for why in ("a", ["b", "c"]))
+    assert one == two
+
+
+def test_node_zero_is_a_node() -> None:
+    text = drop_in_text({**PC1, "numa_node": 0}, [SEALER], WorkerHost(**CONTEXT))
+    assert "NUMAMask=0\nAllowedCPUs=0-3,64-67\nAllowedMemoryNodes=0\n" in text
+
+
 def test_without_cgroup_v2_or_node_only_what_works_is_written() -> None:
-    text = drop_in(C2, [], WorkerHost(**{**CONTEXT, "cgroup_v2": False, "address": "fd00::1"}))
+    text = drop_in_text(C2, [], WorkerHost(**{**CONTEXT, "cgroup_v2": False, "address": "fd00::1"}))
     assert "Allowed" not in text and "NUMA" not in text
     assert f"MemoryMax={4 << 30}" in text
     assert "--listen=[fd00::1]:3457" in text
@@ -100,7 +117,7 @@ def test_without_cgroup_v2_or_node_only_what_works_is_written() -> None:
 
 def test_percent_and_quotes_survive_systemd() -> None:
     worker = {**PC1, "environment": {"A": '50% "x"'}}
-    assert 'Environment="A=50%% \\"x\\""' in drop_in(worker, [], WorkerHost(**CONTEXT))
+    assert 'Environment="A=50%% \\"x\\""' in drop_in_text(worker, [], WorkerHost(**CONTEXT))
 
 
 def test_the_token_is_in_the_secret_and_nowhere_else() -> None:
@@ -144,13 +161,13 @@ def test_what_another_host_serves_must_be_a_mount() -> None:
 
 def test_a_worker_waits_for_its_mounts_and_proves_how_they_are_carried() -> None:
     mounts = [{"path": "/sealer", "transport": "rdma"}, {"path": "/sealer2", "transport": "tcp"}]
-    text = drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT), mounts)
+    text = drop_in_text(PC1, [SEALER, STORE], WorkerHost(**CONTEXT), mounts)
     told = "RequiresMountsFor=/mnt/store\nWants=sealer.mount\nAfter=sealer.mount\nPartOf=sealer.mount"
     assert f"[Unit]\n{told}\n[Service]\n" in text
     assert "ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py /sealer=rdma\n" in text
-    below = drop_in(PC1, [{**SEALER, "path": "/sealer2/a"}], WorkerHost(**CONTEXT), mounts)
+    below = drop_in_text(PC1, [{**SEALER, "path": "/sealer2/a"}], WorkerHost(**CONTEXT), mounts)
     assert "nfs_transport.py /sealer2=tcp\n" in below
-    alone = drop_in(PC1, [SEALER, STORE], WorkerHost(**CONTEXT))
+    alone = drop_in_text(PC1, [SEALER, STORE], WorkerHost(**CONTEXT))
     assert "ExecStartPre" not in alone and "[Unit]\nRequiresMountsFor=/sealer /mnt/store\n[Service]\n" in alone
 
 
@@ -158,8 +175,10 @@ def test_a_unit_restarts_for_its_own_files_only() -> None:
     pc1, c2 = worker_units(PLAN, CONTEXT, {"pc1-0": ["/old"]})
     assert "/sealer/sectorstore.json" in pc1["files"] and "/sealer/sectorstore.json" not in c2["files"]
     assert "/old/sectorstore.json" in pc1["files"]
-    # Lotus rewrites storage.json at every start.
+    # Lotus rewrites storage.json at every start: what file_set adds to it is marked.
     assert not any(path.endswith("storage.json") for path in pc1["files"])
+    mark = files_by_path()["/var/lib/lotus/worker/pc1-0/storage.json"]["mark"]
+    assert mark in pc1["files"] and mark not in c2["files"]
     shared = set(pc1["files"]) & set(c2["files"])
     assert shared == {"/opt/lotus/current", "/etc/systemd/system/lotus-worker@.service"}
 

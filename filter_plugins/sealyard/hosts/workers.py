@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sealyard.hosts.shares import mount_unit
@@ -50,6 +50,7 @@ class Host:
     numa_policy: str
     environment: Mapping[str, str]
     require_mount: bool
+    drop_in_template: str = "lotus-worker-drop-in.conf.j2"
     stack: str = "lotus"
     generation: int = 2
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -146,12 +147,6 @@ def myscheduler_path(worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any
     return f"{root}/myscheduler.json"
 
 
-def quoted(name: str, value: str) -> str:
-    """One Environment= assignment of a unit; percent signs are systemd specifiers and are doubled."""
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'Environment="{name}={escaped}"'
-
-
 def path_mounts(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Mounts that hold one of the paths, as PATH=TRANSPORT, which is how nfs_transport.py takes them."""
     places = [f"{path['path']}/" for path in paths]
@@ -162,20 +157,25 @@ def path_mounts(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str
     ]
 
 
-def _waits_for(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The worker's dependencies: without its disk or share it would fill the system disk.
+@dataclass(frozen=True)
+class DropIn:
+    """What a worker's own part of its unit says: mounts, binding, limits, environment, command line. "" is left out.
 
-    A share is wanted and not required. A worker whose required mount failed would stay down for ever; this one starts,
-    is refused by the guard, and asks for the mount again at every restart.
+    Of `paths` those on local disks are required. Shares are wanted by their units: a worker whose required mount failed
+    would stay down for ever; this one starts, is refused by the guard, and asks for the mount again at every restart.
     """
-    shares = [mount for mount in mounts if path_mounts(paths, [mount])]
-    local = [path["path"] for path in paths if not path_mounts([path], shares)]
-    lines = [f"RequiresMountsFor={' '.join(local)}"] if local else []
-    if shares:
-        units = " ".join(mount_unit(mount["path"]) for mount in shares)
-        # PartOf: who unmounts the share stops the worker first.
-        lines += [f"{word}={units}" for word in ("Wants", "After", "PartOf")]
-    return ["[Unit]", *lines] if lines else []
+
+    local_paths: list[str]
+    share_units: list[str]
+    guarded_mounts: list[str]
+    cpu_affinity: list[str]
+    numa_policy: str
+    numa_node: int | str
+    allowed_cpus: str
+    allowed_memory_nodes: int | str
+    memory_max_bytes: int | str
+    environment: list[str]
+    command: list[str]
 
 
 def drop_in(
@@ -183,37 +183,30 @@ def drop_in(
     paths: Sequence[Mapping[str, Any]],
     host: Host,
     mounts: Sequence[Mapping[str, Any]] = (),
-) -> str:
-    """Drop-in of lotus-worker@NAME.service: its mounts, the binding, the limits, the environment, the command line."""
-    lines = [f"# {line}" for line in _why(worker)]
-    # Lotus rewrites storage.json at every start, so this line is what makes a new path restart the worker.
-    lines.append(f"# Opens {', '.join(path['path'] for path in paths) or 'no path'}.")
-    lines += _waits_for(paths, mounts)
-    lines += ["[Service]", f"CPUAffinity={' '.join(worker['cpus'].split(','))}"]
-    carried = path_mounts(paths, mounts)
-    if carried:
-        lines.append(f"ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py {' '.join(carried)}")
+) -> DropIn:
+    """Values of the drop-in of lotus-worker@NAME.service. Why the plan wants them stands in the plan, not here."""
+    shares = [mount for mount in mounts if path_mounts(paths, [mount])]
     node = worker.get("numa_node")
-    if node is not None and host.numa_policy != "default":
-        lines += [f"NUMAPolicy={host.numa_policy}", f"NUMAMask={node}"]
-    if host.cgroup_v2:
-        lines.append(f"AllowedCPUs={worker['cpus']}")
-        if node is not None:
-            lines.append(f"AllowedMemoryNodes={node}")
-    if worker.get("memory_bytes"):
-        lines.append(f"MemoryMax={max(int(worker['memory_bytes']), host.memory_floor_bytes)}")
+    bound = node is not None and host.numa_policy != "default"
+    memory = worker.get("memory_bytes")
     environment = {**worker.get("environment", {}), **worker.get("resources", {}), **host.environment}
-    lines += [quoted(name, environment[name]) for name in sorted(environment)]
     # The fork takes its name from myscheduler.json.
     name = [] if host.stack == FORK else [f"--name={host.name}/{worker['name']}"]
-    flags = " ".join(
-        ["--no-local-storage", *name, f"--listen={_listen(worker, host)}"]
-        + [flag.replace("%", "%%") for flag in worker.get("flags", [])]
-        + (first_generation_flags(worker) if host.stack == FORK and host.generation == 1 else [])
+    limits = first_generation_flags(worker) if host.stack == FORK and host.generation == 1 else []
+    flags = ["--no-local-storage", *name, f"--listen={_listen(worker, host)}", *worker.get("flags", []), *limits]
+    return DropIn(
+        local_paths=[path["path"] for path in paths if not path_mounts([path], shares)],
+        share_units=[mount_unit(mount["path"]) for mount in shares],
+        guarded_mounts=path_mounts(paths, mounts),
+        cpu_affinity=worker["cpus"].split(","),
+        numa_policy=host.numa_policy if bound else "",
+        numa_node=node if bound else "",
+        allowed_cpus=worker["cpus"] if host.cgroup_v2 else "",
+        allowed_memory_nodes=node if host.cgroup_v2 and node is not None else "",
+        memory_max_bytes=max(int(memory), host.memory_floor_bytes) if memory else "",
+        environment=[f"{key}={environment[key]}" for key in sorted(environment)],
+        command=[f"{host.install_root}/current/bin/lotus-worker", "run", *flags],
     )
-    # The empty line takes back the template's command; systemd would otherwise refuse two.
-    lines += ["ExecStart=", f"ExecStart={host.install_root}/current/bin/lotus-worker run {flags}"]
-    return "\n".join(lines) + "\n"
 
 
 def with_limits(planned: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,11 +221,6 @@ def first_generation_flags(worker: Mapping[str, Any]) -> list[str]:
     held = (worker.get("scratch") or {}).get("sectors") or 0
     values = {flag: limits[key] for flag, key in FIRST_GENERATION_FLAGS.items()} | {"--precommit1holdmax": held}
     return [f"{flag}={json.dumps(value)}" for flag, value in values.items()]
-
-
-def _why(worker: Mapping[str, Any]) -> list[str]:
-    why = worker.get("why") or []
-    return why.splitlines() if isinstance(why, str) else [str(reason) for reason in why]
 
 
 def _listen(worker: Mapping[str, Any], host: Host) -> str:
@@ -255,6 +243,11 @@ def _drop_in_dir(worker: Mapping[str, Any], host: Host) -> str:
 
 def _repo(worker: Mapping[str, Any], host: Host) -> str:
     return f"{host.data_dir}/worker/{worker['name']}"
+
+
+def _new_paths_mark(worker: Mapping[str, Any], host: Host) -> str:
+    """File whose age says when the worker last got a path. Lotus rewrites storage.json itself at every start."""
+    return f"{_repo(worker, host)}/storage.changed"
 
 
 def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,9 +280,14 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
                 "path": f"{repo}/storage.json",
                 "content": json.dumps({"StoragePaths": [{"Path": path["path"]} for path in paths]}, indent=2) + "\n",
                 "json_add": ["StoragePaths"],
+                "mark": _new_paths_mark(worker, host),
                 **own,
             },
-            {"path": f"{_drop_in_dir(worker, host)}/sealyard.conf", "content": drop_in(worker, paths, host, mounts)},
+            {
+                "path": f"{_drop_in_dir(worker, host)}/sealyard.conf",
+                "template": host.drop_in_template,
+                "values": asdict(drop_in(worker, paths, host, mounts)),
+            },
         ]
         if host.stack == FORK and host.generation == 2:
             files.append(
@@ -344,6 +342,7 @@ def worker_units(
                     f"{host.unit_dir}/lotus-worker@.service",
                     f"{_drop_in_dir(attachment, host)}/sealyard.conf",
                     _environment_file(attachment, host),
+                    _new_paths_mark(attachment, host),
                     *(f"{path}/sectorstore.json" for path in paths),
                 ],
             }
