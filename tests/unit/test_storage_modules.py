@@ -22,6 +22,8 @@ from sealyard.hosts.shares import (
     served_paths,
 )
 
+from tests.unit.rendered import text_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -407,19 +409,23 @@ MOUNT = {
 
 
 def test_a_mount_is_hard_and_rdma() -> None:
-    [file] = nfs_mount_files([MOUNT], "4.2", 20049)
-    options = next(line for line in file["content"].splitlines() if line.startswith("Options=")).split("=", 1)[1]
+    [file] = nfs_mount_files([MOUNT], "4.2", 20049, "nfs.mount.j2")
+    text = text_of("nfs_rdma_client", file)
+    options = next(line for line in text.splitlines() if line.startswith("Options=")).split("=", 1)[1]
     assert {"hard", "proto=rdma", "port=20049", "vers=4.2", "nofail", "_netdev"} <= set(options.split(","))
     assert not {"soft", "softerr"} & set(options.split(","))
     assert file["path"] == nfs_mount_units([MOUNT])[0]["files"][0] == "/etc/systemd/system/sealer.mount"
-    [tcp] = nfs_mount_files([{**MOUNT, "transport": "tcp", "address": "fd00::9"}], "4.2", 20049)
-    assert "proto=tcp" in tcp["content"] and "rdma," not in tcp["content"]
-    assert "What=[fd00::9]:/sealer" in tcp["content"]
+    [tcp] = nfs_mount_files([{**MOUNT, "transport": "tcp", "address": "fd00::9"}], "4.2", 20049, "nfs.mount.j2")
+    text = text_of("nfs_rdma_client", tcp)
+    assert "proto=tcp" in text and "rdma," not in text
+    assert "What=[fd00::9]:/sealer" in text
 
 
 def test_nfsd_waits_for_the_disks_of_its_exports() -> None:
     """For one that holds an export from further up too, and for none that it serves nothing from."""
-    files = {file["path"]: file["content"] for file in nfs_disk_files({"exports": [{"path": "/data/a-b/nfs"}]})}
+    templates = {"late": "nfs-exports-again.service.j2", "server": "nfs-server-drop-in.conf.j2"}
+    wanted = nfs_disk_files({"exports": [{"path": "/data/a-b/nfs"}]}, {**templates, "mount": "mount-drop-in.conf.j2"})
+    files = {file["path"]: text_of("nfs_rdma_server", file) for file in wanted}
     after = "After=data.mount data-a\\x2db.mount data-a\\x2db-nfs.mount"
     assert after in files["/etc/systemd/system/nfs-server.service.d/90-sealyard.conf"].splitlines()
     late = "/etc/systemd/system/nfs-exports-again.service"

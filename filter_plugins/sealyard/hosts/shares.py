@@ -34,33 +34,24 @@ def nfs_options(mount: Mapping[str, Any], version: str, rdma_port: int) -> str:
     return f"{access},vers={version},{carried},hard,noatime,nodev,nosuid,_netdev,nofail,retry=100000"
 
 
-def nfs_mount_text(mount: Mapping[str, Any], version: str, rdma_port: int) -> str:
-    """Return the .mount unit of one mount of the plan."""
-    address = f"[{mount['address']}]" if ":" in mount["address"] else mount["address"]
-    carried = {"rdma": "RDMA", "tcp": "TCP"}[mount["transport"]]
-    return f"""# Written by Sealyard, role nfs_rdma_client.
-[Unit]
-Description={mount["source"]} of {mount["server"]} over {carried}
-Wants=network-online.target
-After=network-online.target rdma-hw.target
-
-[Mount]
-What={address}:{mount["source"]}
-Where={mount["path"]}
-Type=nfs4
-Options={nfs_options(mount, version, rdma_port)}
-# A server may boot later than this host; workers wait for the mount.
-TimeoutSec=infinity
-
-[Install]
-WantedBy=remote-fs.target
-"""
-
-
-def nfs_mount_files(mounts: Sequence[Mapping[str, Any]], version: str, rdma_port: int) -> list[dict[str, str]]:
+def nfs_mount_files(
+    mounts: Sequence[Mapping[str, Any]], version: str, rdma_port: int, template: str
+) -> list[dict[str, Any]]:
     """Return the units of a host's mounts as the option `files` of module file_set."""
     return [
-        {"path": _unit_path(mount["path"]), "content": nfs_mount_text(mount, version, rdma_port)} for mount in mounts
+        {
+            "path": _unit_path(mount["path"]),
+            "template": template,
+            "values": {
+                "source": mount["source"],
+                "server": mount["server"],
+                "address": f"[{mount['address']}]" if ":" in mount["address"] else mount["address"],
+                "path": mount["path"],
+                "carrier": {"rdma": "RDMA", "tcp": "TCP"}[mount["transport"]],
+                "options": nfs_options(mount, version, rdma_port),
+            },
+        }
+        for mount in mounts
     ]
 
 
@@ -89,33 +80,18 @@ def _units_that_hold(paths: Sequence[str]) -> list[str]:
     return [mount_unit(place) for place in sorted(places - {"/"})]
 
 
-def nfs_disk_files(host_plan: Mapping[str, Any]) -> list[dict[str, str]]:
+def nfs_disk_files(host_plan: Mapping[str, Any], templates: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return what makes nfsd wait for the data disks at boot, and look again at one that comes later, for `file_set`.
 
     A client that asks for a share whose disk is not mounted yet, as while XFS reads its log after a loss of power, is
-    told that it is gone, and nfsd remembers that for 30 minutes (exports(5), option mp).
+    told that it is gone, and nfsd remembers that for 30 minutes (exports(5), option mp). `templates` are those of the
+    units `late`, `server` and `mount`.
     """
     mounts = _units_that_hold([export["path"] for export in host_plan.get("exports", [])])
-    late = f"""# Written by Sealyard, role nfs_rdma_server.
-[Unit]
-Description=Forget which shares were not there
-After={" ".join(["nfs-server.service", *mounts])}
-ConditionPathExists=/proc/net/rpc/nfsd.fh
-
-[Service]
-Type=oneshot
-ExecStart=/usr/sbin/exportfs -f
-"""
-    server = f"""# Written by Sealyard, role nfs_rdma_server. Not Requires: one broken disk takes no other share away.
-[Unit]
-After={" ".join(mounts)}
-"""
-    mount = f"# Written by Sealyard, role nfs_rdma_server.\n[Unit]\nWants={LATE}\n"
-    return [
-        {"path": f"{UNITS}/{LATE}", "content": late},
-        {"path": f"{UNITS}/nfs-server.service.d/90-sealyard.conf", "content": server},
-        *({"path": f"{UNITS}/{unit}.d/90-sealyard-nfs.conf", "content": mount} for unit in mounts),
-    ]
+    values = {"mount_units": mounts, "late_unit": LATE}
+    places = [("late", LATE), ("server", "nfs-server.service.d/90-sealyard.conf")]
+    places += [("mount", f"{unit}.d/90-sealyard-nfs.conf") for unit in mounts]
+    return [{"path": f"{UNITS}/{place}", "template": templates[kind], "values": values} for kind, place in places]
 
 
 def nfs_users(
