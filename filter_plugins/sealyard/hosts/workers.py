@@ -159,7 +159,7 @@ def path_mounts(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str
 
 @dataclass(frozen=True)
 class DropIn:
-    """What a worker's own part of its unit says: mounts, binding, limits, environment, command line. "" is left out.
+    """What a worker's own part of its unit says: mounts, binding, limits, environment, command line; "" says nothing.
 
     Of `paths` those on local disks are required. Shares are wanted by their units: a worker whose required mount failed
     would stay down for ever; this one starts, is refused by the guard, and asks for the mount again at every restart.
@@ -170,10 +170,10 @@ class DropIn:
     guarded_mounts: list[str]
     cpu_affinity: list[str]
     numa_policy: str
-    numa_node: int | str
+    numa_node: int | None
     allowed_cpus: str
-    allowed_memory_nodes: int | str
-    memory_max_bytes: int | str
+    allowed_memory_nodes: int | None
+    memory_max_bytes: int | None
     environment: list[str]
     command: list[str]
 
@@ -200,10 +200,10 @@ def drop_in(
         guarded_mounts=path_mounts(paths, mounts),
         cpu_affinity=worker["cpus"].split(","),
         numa_policy=host.numa_policy if bound else "",
-        numa_node=node if bound else "",
+        numa_node=node if bound else None,
         allowed_cpus=worker["cpus"] if host.cgroup_v2 else "",
-        allowed_memory_nodes=node if host.cgroup_v2 and node is not None else "",
-        memory_max_bytes=max(int(memory), host.memory_floor_bytes) if memory else "",
+        allowed_memory_nodes=node if host.cgroup_v2 else None,
+        memory_max_bytes=max(int(memory), host.memory_floor_bytes) if memory else None,
         environment=[f"{key}={environment[key]}" for key in sorted(environment)],
         command=[f"{host.install_root}/current/bin/lotus-worker", "run", *flags],
     )
