@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 from sealyard.plan.explain import explain
-from sealyard.planner.document import input_schema
 from sealyard.planner.planner import plan
+from sealyard.planner.reader import input_schema
 
 
 def main() -> int:

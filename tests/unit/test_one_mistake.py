@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealyard import plan, stacks
-from sealyard.planner.document import ROLES, input_schema
+from sealyard.planner.document import ROLES
+from sealyard.planner.reader import input_schema
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "filter_plugins/adapter"))

@@ -11,7 +11,7 @@ from sealyard.plan.supply import Supply
 from sealyard.plan.types import Capacity, GroupCapacity, HostCapacity, MinerCapacity, Owner, StageCapacity
 from sealyard.plan.words import rate_text
 from sealyard.planner.grouping import Group
-from sealyard.planner.splits import c2_cost
+from sealyard.planner.throughput import c2_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +125,9 @@ def balance(
             supply, sealed = supplies[group.name], rates[group.name]
             moved = _bytes_moved(group, reports, sealed, supply.pc1, fig.moved_bytes)
             crossing += moved
-            pc2 = supply.pc2 + supply.both_pc2
-            group_rows[group.name] = GroupCapacity(
-                sectors_per_day=round(sealed, 2),
-                pc1_sectors_per_day=round(supply.pc1, 2),
-                pc2_sectors_per_day=round(pc2, 2),
-                bytes_per_day_between_hosts=round(moved),
-                bound_by="C2" if sealed < _able(supply) * 0.999 else "PC1" if supply.pc1 <= pc2 else "PC2",
-            )
+            group_rows[group.name] = _group_row(supply, sealed, moved)
     fleet = sum_supplies(list(reports), reports)
-    stages = {
-        "PC1": fleet.pc1,
-        "PC2": fleet.pc2 + fleet.both_pc2,
-        "C2": fleet.c2 + fleet.both_c2,
-    }
+    stages = {"PC1": fleet.pc1, "PC2": fleet.pc2 + fleet.both_pc2, "C2": fleet.c2 + fleet.both_c2}
     workers = {task: sum(report.workers.get(task, 0) for report in reports.values()) for task in stages}
     if workers["PC1"] and not workers["C2"]:
         notes.append("no host does C2: add one to c2_worker, or sectors stop at Committing")
@@ -153,6 +142,17 @@ def balance(
         bytes_per_day_c1_to_c2=round(total * fig.c1_output_bytes),
     )
     return capacity, notes
+
+
+def _group_row(supply: Supply, sealed: float, moved: float) -> GroupCapacity:
+    pc2 = supply.pc2 + supply.both_pc2
+    return GroupCapacity(
+        sectors_per_day=round(sealed, 2),
+        pc1_sectors_per_day=round(supply.pc1, 2),
+        pc2_sectors_per_day=round(pc2, 2),
+        bytes_per_day_between_hosts=round(moved),
+        bound_by="C2" if sealed < _able(supply) * 0.999 else "PC1" if supply.pc1 <= pc2 else "PC2",
+    )
 
 
 def _able(supply: Supply) -> float:

@@ -10,7 +10,7 @@ from sealyard.plan.types import Move, Owner
 from sealyard.planner.capacity import HostReport
 from sealyard.planner.document import Document, Host
 from sealyard.planner.grouping import Group, Member, share_out
-from sealyard.planner.splits import c2_cost
+from sealyard.planner.throughput import c2_cost
 from sealyard.problem import Problem
 
 

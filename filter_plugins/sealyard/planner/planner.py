@@ -26,11 +26,12 @@ from sealyard.plan.types import (
 )
 from sealyard.planner import groups as grouped
 from sealyard.planner.capacity import balance, pc2_shares
-from sealyard.planner.document import Document, Host, Settings, read_document
+from sealyard.planner.document import Document, Host, Settings
 from sealyard.planner.grouping import Group, make_groups
 from sealyard.planner.miners import find_counter, plan_miners, retire_all_but_one, sealing_miners
 from sealyard.planner.processes import place_process
 from sealyard.planner.profiles import Profile, profiles_of, warnings_of
+from sealyard.planner.reading import read_document
 from sealyard.planner.shared_paths import share_paths
 from sealyard.planner.shares import Shares, plan_shares
 from sealyard.planner.switches import switch_plan

@@ -16,12 +16,13 @@ from sealyard.plan.words import hosts_text
 from sealyard.planner.binding import bind, shape_of
 from sealyard.planner.capacity import HostReport
 from sealyard.planner.document import Document, Host, Settings
+from sealyard.planner.fleet import Kind, choose
 from sealyard.planner.miners import POST_DUTIES, is_single
 from sealyard.planner.needs import PROVING, Wanted
 from sealyard.planner.processes import Process, make_processes
 from sealyard.planner.shares import mounted_scratch_bytes, scratch_mount
 from sealyard.planner.side_tasks import MAIN, Carved, carve, per_day
-from sealyard.planner.splits import Kind, Mode, choose, pc1_supply, possible_modes, worthwhile
+from sealyard.planner.splits import Mode, pc1_supply, possible_modes, worthwhile
 from sealyard.problem import Problem
 from sealyard.stacks import Stack
 
