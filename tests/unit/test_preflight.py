@@ -244,8 +244,8 @@ def test_gpus_are_declared_in_the_order_of_the_machine() -> None:
     hostvars["box"]["sealing_hardware"] = two | {"gpus": ["RTX 3090 @0", "RTX 3090 @1"]}
     found = normalise(two | {"gpus": ["RTX 3090 @1", "RTX 3090 @0"]})
     (told,) = check(groups, hostvars, found={"box": found})
-    assert told["path"] == "box/sealing_hardware.gpus"
-    assert "nvidia-smi -L they are 1, 0" in told["problem"]
+    assert told.path == "box/sealing_hardware.gpus"
+    assert "nvidia-smi -L they are 1, 0" in told.problem
     found = normalise(two | {"gpus": ["RTX 3090", "RTX 3090 @1"]})
     assert check(groups, hostvars, found={"box": found}) == []
 
