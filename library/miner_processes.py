@@ -39,8 +39,8 @@ processes:
   description:
     - By role, of those with a repo or a unit. C(active) it runs or starts or stops, C(enabled) it starts with the host,
       C(repo) it is initialised, C(configured) its settings name both duties, C(pid) its process or 0, C(duties) of
-      C(window) and C(winning) those that its settings give it, C(fork) whether flags give them, as in the fork,
-      C(counter) the highest number that the fork's counter on this host ever gave out.
+      C(window) and C(winning) those that its settings give it, C(duties_in_flags) whether flags give them, as those of
+      the fork do, C(counter) the highest number that the fork's counter on this host ever gave out.
   type: dict
   returned: always
 """
@@ -53,7 +53,7 @@ FLAGS = {"window": "--window-post", "winning": "--winning-post"}
 
 
 def duties_of(config: str, unit: str) -> tuple[list[str], bool]:
-    """Duties of a process out of its config.toml and its unit, and whether it is the fork's.
+    """Duties of a process out of its config.toml and its unit, and whether flags say so.
 
     What is not said is on, in both.
     """
@@ -84,7 +84,7 @@ def processes(
         if not initialised and state.get("LoadState") != "loaded":
             continue
         config = text_of(repo / "config.toml")
-        duties, fork = duties_of(config, text_of(Path(unit_dir, name)))
+        duties, in_flags = duties_of(config, text_of(Path(unit_dir, name)))
         found[role] = {
             "active": state.get("ActiveState", "inactive") not in ("inactive", "failed"),
             "enabled": state.get("UnitFileState") in ("enabled", "enabled-runtime"),
@@ -92,7 +92,7 @@ def processes(
             "configured": all(re.search(rf"(?m)^\s*{key}\s*=", config) for key in SETTINGS.values()),
             "pid": int(state.get("MainPID") or 0),
             "duties": duties,
-            "fork": fork,
+            "duties_in_flags": in_flags,
             "counter": max((sector_numbers.read(path) or 0 for path in (repo / sector_numbers.FILE, mark)), default=0),
         }
     return found

@@ -19,6 +19,7 @@ from jinja2 import TemplateError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sealyard import stacks
 from sealyard.diagnosis import network_check, verify, why_idle
 from sealyard.errors import SealyardError
 from sealyard.hosts import builds, miners, rdma, shares, systemd, workers
@@ -208,6 +209,18 @@ def _found_hardware(variables: Mapping[str, Any]) -> Any:
 # ---------------------------------------------------------------------------------------------------------------------
 # Names
 
+
+def of_stack(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with the facts of a stack (stack_facts) as its last argument, in place of the stack."""
+
+    @functools.wraps(function)
+    def called(*arguments: Any) -> Any:
+        *others, facts = arguments
+        return function(*others, stack=stacks.get(facts["name"], facts["generation"]))
+
+    return called
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "groups_missing_parents": groups_missing_parents,
     # the plan
@@ -232,11 +245,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "registration_problems": workers.registration_problems,
     "slurped_api_infos": workers.slurped_api_infos,
     "worker_attachments": workers.worker_attachments,
-    "worker_drain_files": workers.worker_drain_files,
+    "worker_drain_files": of_stack(workers.worker_drain_files),
     "worker_files": workers.worker_files,
     "worker_jobs_running": workers.worker_jobs_running,
     "worker_miners": workers.worker_miners,
-    "worker_task_switches": workers.worker_task_switches,
+    "worker_task_switches": of_stack(workers.worker_task_switches),
     "worker_units": workers.worker_units,
     # hosts/shares.py
     "group_trees": shares.group_trees,
@@ -256,12 +269,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     # hosts/systemd.py
     "systemd_quoted": systemd.systemd_quoted,
     # hosts/miners.py
-    "counter_authority": miners.counter_authority,
-    "counter_listen": miners.counter_listen,
     "counter_second_authorities": miners.counter_second_authorities,
-    "duty_patterns": miners.duty_patterns,
-    "duty_problems": miners.duty_problems,
+    "miner_duty_problems": of_stack(miners.miner_duty_problems),
     "miner_missing_reservations": miners.miner_missing_reservations,
+    "plan_counter_listen": miners.plan_counter_listen,
+    "plan_counter_process": miners.plan_counter_process,
     "plan_miner_processes": miners.plan_miner_processes,
     "post_miner_problems": miners.post_miner_problems,
     "sector_lists_highest_number": miners.sector_lists_highest_number,
@@ -280,7 +292,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "slurped_network_record": network_check.slurped_network_record,
     # diagnosis/verify.py
     "host_verify_problems": verify.host_verify_problems,
-    "miner_role_units": verify.miner_role_units,
+    "miner_role_units": of_stack(verify.miner_role_units),
     "registration_units": verify.registration_units,
     # diagnosis/why_idle.py
     "idle_answers_absent_workers": why_idle.idle_answers_absent_workers,
@@ -322,7 +334,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number_runs_have_number": scheduler_switch.number_runs_have_number,
     "sector_answers_show_work": scheduler_switch.sector_answers_show_work,
     "versions_network_problems": scheduler_switch.versions_network_problems,
-    "worker_stats_idle_problems": scheduler_switch.worker_stats_idle_problems,
+    "worker_stats_idle_problems": of_stack(scheduler_switch.worker_stats_idle_problems),
+    # stacks
+    "stack_facts": stacks.facts,
     # lotus/config.py
     "lotus_config": lotus_config,
 }

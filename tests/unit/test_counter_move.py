@@ -7,24 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealyard.hosts.miners import counter_authorities, counter_second_authorities
+from sealyard.hosts.miners import counter_second_authorities
 from sealyard.operations.counter_move import GAP, counter_look_move, counter_look_problems, counter_move_steps
+from sealyard.plan.applied import counting_processes
 from sector_authority import Refused, look, retire, run, serving
 
 COPY = "/mnt/store/sector-counter/sectorid"
 
 
-def miners(authority: str = "window") -> dict[str, Any]:
-    """A plan's miners, one role a host, with the counter on `authority`."""
+def plan(authority: str = "window") -> dict[str, Any]:
+    """The cluster's part of a plan, one role a host, with the counter on `authority`."""
     found: dict[str, Any] = {}
     for role in ("winning", "window", "seal", "deal"):
-        flags = [f"--window-post={str(role == 'window').lower()}"]
-        if role == authority:
-            flags += ["--sctype=alloce", f"--sclisten={authority}.lan:1357"]
-        elif role in ("seal", "deal"):
-            flags += ["--sctype=get", f"--sclisten={authority}.lan:1357"]
-        found[role] = {"roles": [role], "instances": {role: {"flags": flags}}}
-    return found
+        found[role] = {"roles": [role], "instances": {role: {}}}
+    return {
+        "miners": found,
+        "counter": {"host": authority, "role": authority, "address": f"{authority}.lan", "port": 1357},
+    }
 
 
 def place(role: str, sectors: list[int] | None = None, **counter: Any) -> dict[str, Any]:
@@ -49,7 +48,7 @@ GONE: dict[str, Any] = {"counter": {}, "lists": {}}
 
 
 def test_the_number_goes_with_the_authority() -> None:
-    move = counter_look_move(cluster(), miners(), CHAIN)
+    move = counter_look_move(cluster(), plan(), CHAIN)
     assert move["problems"] == []
     assert (move["authority"], move["from"], move["needed"]) == ("window/window", ["winning/winning"], True)
     assert (move["highest"], move["start"]) == (9, 9)
@@ -70,13 +69,13 @@ def test_the_number_goes_with_the_authority() -> None:
 def test_the_highest_of_all_that_is_known_counts(
     other: dict[str, Any], chain: dict[str, Any], highest: int, where: str
 ) -> None:
-    move = counter_look_move(cluster(**other), miners(), chain)
+    move = counter_look_move(cluster(**other), plan(), chain)
     assert (move["problems"], move["highest"], move["start"], move["where"]) == ([], highest, highest, where)
 
 
 def test_a_damaged_file_leaves_a_gap() -> None:
     damaged = place("winning", [0], files={"winning": 0})
-    move = counter_look_move(cluster(winning=damaged), miners(), CHAIN)
+    move = counter_look_move(cluster(winning=damaged), plan(), CHAIN)
     assert (move["problems"], move["start"]) == ([], 9 + GAP)
 
 
@@ -87,15 +86,15 @@ def test_nothing_moves_when_it_is_there() -> None:
         "seal": place("seal", [9], named="window/window"),
         "deal": place("deal", [], named="window/window"),
     }
-    move = counter_look_move(there, miners(), CHAIN)
+    move = counter_look_move(there, plan(), CHAIN)
     assert (move["problems"], move["needed"], move["stop"], move["retire"]) == ([], False, {}, {})
-    assert counter_look_problems(there, miners(), 0) == []
+    assert counter_look_problems(there, plan(), 0) == []
 
 
 def test_a_run_that_was_cut_off_between_the_two_goes_on() -> None:
     """The old one is stopped and retired, the new one has no file yet."""
     cut = cluster(winning=place("winning", None, retired={"winning": 9}), window=place("window", None))
-    move = counter_look_move(cut, miners(), CHAIN)
+    move = counter_look_move(cut, plan(), CHAIN)
     assert (move["problems"], move["needed"], move["start"]) == ([], True, 9)
     assert set(move["accounted"]) == {"winning/winning", "window/window"}
 
@@ -113,12 +112,12 @@ def test_a_run_that_was_cut_off_between_the_two_goes_on() -> None:
     ],
 )
 def test_what_is_not_known_is_refused(other: dict[str, Any], chain: dict[str, Any], lost: bool, words: str) -> None:
-    problems = counter_look_move(cluster(**other), miners(), chain, lost)["problems"]
+    problems = counter_look_move(cluster(**other), plan(), chain, lost)["problems"]
     assert any(word in problem for word in words.split("|") for problem in problems), problems
 
 
 def test_a_lost_host_that_sealed_nothing_needs_no_copy() -> None:
-    move = counter_look_move(cluster(winning=GONE, window=place("window", [])), miners(), CHAIN, lost=True)
+    move = counter_look_move(cluster(winning=GONE, window=place("window", [])), plan(), CHAIN, lost=True)
     assert (move["problems"], move["start"], move["unreachable"]) == ([], 9, ["winning"])
 
 
@@ -130,12 +129,12 @@ def test_a_lost_host_that_sealed_needs_the_copy_and_leaves_a_gap() -> None:
         "seal": GONE,
         "deal": place("deal", [3], **named),
     }
-    move = counter_look_move(seen, miners(), CHAIN, lost=True)
+    move = counter_look_move(seen, plan(), CHAIN, lost=True)
     assert (move["problems"], move["start"]) == ([], 9 + GAP)
     seen["window"] = place("window", [], **named)
-    (problem,) = counter_look_move(seen, miners(), CHAIN, lost=True)["problems"]
+    (problem,) = counter_look_move(seen, plan(), CHAIN, lost=True)["problems"]
     assert "sector_counter_move_above" in problem
-    assert counter_look_move(seen, miners(), CHAIN, lost=True, above=500)["start"] == 500 + GAP
+    assert counter_look_move(seen, plan(), CHAIN, lost=True, above=500)["start"] == 500 + GAP
 
 
 def moved(**other: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -161,8 +160,8 @@ def moved(**other: dict[str, Any]) -> dict[str, dict[str, Any]]:
     ],
 )
 def test_the_proof_sees_what_is_wrong(other: dict[str, Any], words: str) -> None:
-    assert counter_look_problems(moved(), miners(), 9) == []
-    problems = counter_look_problems(moved(**other), miners(), 9)
+    assert counter_look_problems(moved(), plan(), 9) == []
+    problems = counter_look_problems(moved(**other), plan(), 9)
     assert any(words in problem for problem in problems), problems
 
 
@@ -177,7 +176,18 @@ def test_a_plan_without_the_playbook_meets_the_old_counter() -> None:
         )
         == []
     )
-    assert counter_authorities(miners()) == ["window/window"]
+
+
+def test_who_counts_is_read_from_plans_that_an_older_version_applied() -> None:
+    """Those have no key for it and say it in flags; more than one may, where a host left the inventory."""
+    old = plan()
+    del old["counter"]
+    listen = "--sclisten=window.lan:1357"
+    for role, kind in (("winning", "alloce"), ("window", "alloce"), ("seal", "get")):
+        old["miners"][role]["instances"][role]["flags"] = [f"--sctype={kind}", listen]
+    assert counting_processes(old) == ["window/window", "winning/winning"]
+    assert counting_processes(plan()) == ["window/window"]
+    assert counting_processes({**old, "counter": None}) == counting_processes({}) == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------

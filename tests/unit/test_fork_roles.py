@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from file_set import Entry, wanted_text
+from sealyard import stacks
 from sealyard.diagnosis.verify import miner_role_units
 from sealyard.hosts.miners import (
     all_post_miner_problems,
-    counter_listen,
-    duty_problems,
+    miner_duty_problems,
+    plan_counter_listen,
+    plan_counter_process,
     plan_miner_processes,
     post_miner_problems,
     sector_lists_highest_number,
@@ -28,6 +30,8 @@ from sealyard.hosts.workers import (
     worker_stats_named,
     worker_task_switches,
 )
+from sealyard.plan.plain import to_plain
+from sealyard.plan.types import Counter
 from standin import contract
 from unit_log import matching
 
@@ -51,12 +55,18 @@ COUNT_LINES = [
 ]
 
 
+FORK = stacks.get("lotus_distributed")
+FIRST = stacks.get("lotus_distributed", 1)
+COUNTER = Counter("miners", "winning", "10.0.0.2", 1357)
+
+
 def _found(flags: list[str], lines: list[str], complete: bool = True) -> dict[str, Any]:
     return {"command": ["/opt/lotus-miner", "run", "--nosync", *flags], "lines": lines, "complete": complete}
 
 
 def _problems(flags: list[str], lines: list[str], **more: Any) -> list[str]:
-    return duty_problems(_found(flags, lines) | more, flags, "seal", "seal")
+    role = "winning" if flags is COUNTS else "seal"
+    return FORK.miner_problems(_found(flags, lines) | more, "miners", role, flags, COUNTER)
 
 
 def test_a_miner_that_says_what_its_flags_say_is_good() -> None:
@@ -149,14 +159,29 @@ def test_who_may_know_a_higher_number() -> None:
 
 
 def test_only_the_authority_listens() -> None:
-    assert counter_listen(COUNTS) == "10.0.0.2:1357"
-    assert counter_listen(SEAL) == counter_listen([]) == ""
+    plan = {"counter": to_plain(COUNTER)}
+    assert plan_counter_listen(plan) == plan_counter_listen(plan, "miners/winning") == "10.0.0.2:1357"
+    assert plan_counter_listen(plan, "miners/seal") == plan_counter_listen({"counter": None}) == ""
+    assert (plan_counter_process(plan), plan_counter_process({})) == ("miners/winning", "")
+
+
+def test_a_host_is_told_all_that_its_miners_do_besides() -> None:
+    plan = {
+        "counter": to_plain(COUNTER),
+        "miners": {"miners": {"instances": {"seal": {"flags": SEAL}, "winning": {"flags": COUNTS}}}},
+    }
+    answers = [
+        {**_found(SEAL, [*SEAL_LINES, "This miner will do windowPoSt"]), "item": "seal"},
+        {**_found(COUNTS, COUNT_LINES), "item": "winning"},
+    ]
+    (problem,) = miner_duty_problems(answers, plan, "miners", FORK)
+    assert "miners: the seal miner says in its log that window is on" in problem
+    assert miner_duty_problems(answers, plan, "miners", stacks.get("lotus")) == []
+    assert miner_duty_problems([], {}, "other", FORK) == []
 
 
 def test_the_fork_has_no_timer_that_looks_for_sectors() -> None:
-    assert [unit["name"] for unit in miner_role_units(["window"], "lotus_distributed")] == [
-        "lotus-miner-window.service"
-    ]
+    assert [unit["name"] for unit in miner_role_units(["window"], FORK)] == ["lotus-miner-window.service"]
 
 
 MYSCHEDULER = {
@@ -246,12 +271,12 @@ def test_the_first_generation_is_known_by_its_sessions_and_drained_by_switches()
     (answer,) = worker_stats_named([{"result": stats}], sessions, "pc1-a")
     assert worker_problems(answer["result"], HOST_PLAN, "pc1-a", ["pc1-0"]) == []
     assert answer["result"]["0the"]["Info"]["Hostname"] == "ip-10-0-0-6"
-    switches = worker_task_switches([answer], HOST_PLAN, "pc1-a", "drained", 1)
+    switches = worker_task_switches([answer], HOST_PLAN, "pc1-a", "drained", FIRST)
     assert [(one["method"], one["task"]) for one in switches] == [
         ("TaskDisable", "seal/v0/addpiece"),
         ("TaskDisable", "seal/v0/precommit/1"),
     ]
-    assert worker_drain_files(HOST_PLAN, "drained", "u", "g", 1) == []
+    assert worker_drain_files(HOST_PLAN, "drained", "u", "g", FIRST) == []
 
 
 def test_official_workers_get_what_the_fork_itself_would_give_them() -> None:
@@ -293,12 +318,12 @@ def test_a_file_is_the_plans_but_for_what_it_keeps() -> None:
 
 
 def test_a_drain_writes_one_key_and_no_switch() -> None:
-    (file,) = worker_drain_files(HOST_PLAN, "drained", "filecoin", "filecoin")
+    (file,) = worker_drain_files(HOST_PLAN, "drained", "filecoin", "filecoin", FORK)
     assert file["path"] == "/sealer/pc1-0/myscheduler.json" and file["json_set"] == ["IsPlanOffline"]
     assert json.loads(file["content"])["IsPlanOffline"] is True
-    assert json.loads(worker_drain_files(HOST_PLAN, "active", "u", "g")[0]["content"])["IsPlanOffline"] is False
+    assert json.loads(worker_drain_files(HOST_PLAN, "active", "u", "g", FORK)[0]["content"])["IsPlanOffline"] is False
     answers = [
         {"result": {"x": {"Enabled": True, "TaskTypes": "AP PC1", "Tasks": "", "Info": {"Hostname": "pc1-a/pc1-0"}}}}
     ]
-    assert worker_task_switches(answers, HOST_PLAN, "pc1-a", "drained") == []
-    assert worker_drain_files({"workers": [{"name": "pc1-0"}]}, "drained", "u", "g") == []
+    assert worker_task_switches(answers, HOST_PLAN, "pc1-a", "drained", FORK) == []
+    assert worker_drain_files({"workers": [{"name": "pc1-0"}]}, "drained", "u", "g", stacks.get("lotus")) == []

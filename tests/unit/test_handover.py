@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from miner_processes import duties_of, processes
 from sealyard.errors import SealyardError
-from sealyard.hosts.miners import members
+from sealyard.lotus.runs import members, top_of
 from sealyard.operations.handover import (
     actor_chain_calls,
     highest_number,
@@ -31,7 +31,6 @@ from sealyard.operations.handover import (
     sector_states,
     state_calls,
     tasks_in_flight,
-    top_of,
 )
 from sealyard.operations.proving_deadline import chain_answers_proofs_due
 from sealyard.operations.unaccounted import unaccounted_sectors, unaccounted_text
@@ -217,7 +216,15 @@ def test_one_whole_copy_is_enough(tmp_path: Path) -> None:
 
 def process(name: str, **more: Any) -> dict[str, Any]:
     host, role = name.split("/")
-    usual = {"active": True, "enabled": True, "repo": True, "configured": True, "pid": 1, "duties": [], "fork": False}
+    usual = {
+        "active": True,
+        "enabled": True,
+        "repo": True,
+        "configured": True,
+        "pid": 1,
+        "duties": [],
+        "duties_in_flags": False,
+    }
     said = {"answered": True, "states": {}, "allocated": None, "reservations": {}, "counter": 0}
     return {"process": name, "host": host, "role": role, **usual, **said, **more}
 
@@ -256,7 +263,7 @@ def test_a_repo_without_settings_is_no_single_miner() -> None:
     assert processes_layout_problems([fresh], SPLIT) == []
     assert processes_single_miner([fresh]) == ""
     assert processes_single_miner([process("w/window", duties=ALL), process("s/seal", duties=ALL)]) == "s/seal"
-    assert processes_single_miner([process("s/seal", duties=ALL, fork=True)]) == ""
+    assert processes_single_miner([process("s/seal", duties=ALL, duties_in_flags=True)]) == ""
 
 
 def chain_answers(now: int = 130, **live: list[dict[str, list[int]]]) -> list[dict[str, Any]]:
@@ -283,7 +290,7 @@ def test_nobody_takes_over_blindly() -> None:
     assert "the chain cannot be asked" in processes_handover_problems([keeper], [], {}, [], "s/seal")[0]
     assert (
         "the distributed-miner fork's"
-        in processes_handover_problems([process("s/seal", fork=True)], answers, {}, [], "")[0]
+        in processes_handover_problems([process("s/seal", duties_in_flags=True)], answers, {}, [], "")[0]
     )
     assert processes_accounted([keeper, down, process("w/window", answered=False)], ["d/deal"]) == ["d/deal", "s/seal"]
 

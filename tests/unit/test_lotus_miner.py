@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from pathlib import Path
+from typing import Any
 
-import jinja2
 import lotus_peer_id
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sealyard.errors import SealyardError
-from sealyard.hosts.miners import members, miner_missing_reservations, run_of
+from sealyard.hosts.miners import miner_missing_reservations
 from sealyard.hosts.workers import path_mounts
+from sealyard.lotus.runs import members, run_of
+
+from tests.unit.rendered import ROOT, text_of
 
 MINER = {"instances": {"seal": {"reserve": {"deal-h2": "1000-1999", "seal-h3": "2000-2999"}}}}
 
@@ -83,16 +84,22 @@ def test_a_miner_does_not_start_on_an_empty_mount_point() -> None:
     """Its stores on a share of the plan are guarded, its local ones are not."""
     stores = [{"path": "/mnt/store"}, {"path": "/mnt/local"}]
     shares = path_mounts(stores, [{"path": "/mnt/store", "transport": "rdma"}])
-    role = Path(__file__).parents[2] / "roles/lotus_miner"
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(role / "templates"), trim_blocks=True)
-    environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
-    template = environment.get_template("lotus-miner.service.j2")
-    given = {"lotus_miner_environment": {}, "lotus_miner_flags": [], "lotus_miner_share_units": "mnt-store.mount"}
-    text = template.render(given, lotus_miner_shares=shares)
+    role = ROOT / "roles/lotus_miner"
+    defined = yaml.safe_load((role / "vars/main.yml").read_text())
+    assert "path_mounts(sealing_host_plan.mounts" in defined["lotus_miner_shares"]
+    values: dict[str, Any] = dict.fromkeys(defined["lotus_miner_values"], "x") | {
+        "environment": {},
+        "flags": [],
+        "counter_check": [],
+        "share_units": "mnt-store.mount",
+    }
+
+    def unit(shares: list[str]) -> str:
+        return text_of("lotus_miner", {"template": "lotus-miner.service.j2", "values": values | {"shares": shares}})
+
+    text = unit(shares)
     guard = "ExecStartPre=/usr/bin/python3 /usr/local/lib/sealyard/nfs_transport.py /mnt/store=rdma\n"
     assert guard in text and text.index(guard) < text.index("ExecStart=")
     assert "After=mnt-store.mount\n" in text and "PartOf=" not in text
-    alone = template.render(given, lotus_miner_shares=[])
+    alone = unit([])
     assert "nfs_transport" not in alone and "mount" not in alone
-    defined = yaml.safe_load((role / "vars/main.yml").read_text())
-    assert "path_mounts(sealing_host_plan.mounts" in defined["lotus_miner_shares"]

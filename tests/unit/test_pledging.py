@@ -65,9 +65,9 @@ def test_workers_that_do_everything_hold_sectors_to_the_end() -> None:
     assert pledge_rule(planned("fifteen-workers"), "seal", "seal", "smooth", 0, 0)["held_to_the_end"]
 
 
-def test_the_counter_is_that_of_the_miners_flags() -> None:
+def test_the_counter_is_that_of_the_plan() -> None:
     plan = planned("grouped")
-    plan["miners"]["seal"]["instances"]["seal"]["flags"] = ["--sctype=get", "--sclisten=10.0.0.2:1357"]
+    plan["counter"] = {"host": "post", "role": "winning", "address": "10.0.0.2", "port": 1357}
     assert pledge_rule(plan, "seal", "seal", "smooth", 0, 0)["counter"] == "10.0.0.2:1357"
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sealyard.hosts.miners import members
+from sealyard import stacks
+from sealyard.lotus.runs import members
 from sealyard.operations.counter_move import GAP
 from sealyard.operations.scheduler_switch import (
     counter_look_silent_sealers,
@@ -120,10 +121,10 @@ def entry(name: str, **other: Any) -> dict[str, Any]:
 
 def test_workers_that_get_nothing_are_told() -> None:
     good = {"1": entry("pc1-a/pc1-0", resources={"IsPlanOffline": False}, TaskTypes="AP PC1 ")}
-    assert worker_stats_idle_problems(good, "lotus_distributed") == []
+    assert worker_stats_idle_problems(good, stacks.get("lotus_distributed")) == []
     assert (
-        worker_stats_idle_problems({"0": entry("seal/seal-miner")}, "lotus")
-        == worker_stats_idle_problems(None, "lotus")
+        worker_stats_idle_problems({"0": entry("seal/seal-miner")}, stacks.get("lotus"))
+        == worker_stats_idle_problems(None, stacks.get("lotus"))
         != []
     )
     for worse, words in [
@@ -131,7 +132,7 @@ def test_workers_that_get_nothing_are_told() -> None:
         (entry("a/b", resources={"IsPlanOffline": True}), "planned offline"),
         (entry("a/b", TaskTypes=""), "takes no task"),
     ]:
-        (text,) = worker_stats_idle_problems(good | {"2": worse}, "lotus_distributed")
+        (text,) = worker_stats_idle_problems(good | {"2": worse}, stacks.get("lotus_distributed"))
         assert words in text
 
 

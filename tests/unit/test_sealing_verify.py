@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sealyard import stacks
 from sealyard.diagnosis.verify import (
     Evidence,
     affinity_problems,
@@ -52,7 +53,7 @@ def test_what_a_dry_run_would_do_is_what_is_wrong() -> None:
 
 
 def test_miners_that_prove_have_a_timer() -> None:
-    assert [unit["name"] for unit in miner_role_units(["window", "seal"])] == [
+    assert [unit["name"] for unit in miner_role_units(["window", "seal"], stacks.get("lotus"))] == [
         "lotus-miner-window.service",
         "lotus-miner-seal.service",
         "lotus-miner-redeclare-window.timer",
@@ -110,7 +111,7 @@ def test_a_miner_of_this_run_without_an_answer_is_named() -> None:
     assert unanswered_problems(answers, "h1", ["h1"]) == []
 
 
-CLUSTER = {"miners": {"h1": MINER}, "settings": {"actor": "t01000", "network": "mainnet"}}
+CLUSTER = {"miners": {"h1": MINER}, "settings": {"stack": "lotus", "actor": "t01000", "network": "mainnet"}}
 HOST = {"workers": [{"name": "pc1-0", "cpus": "0-3", "tasks": ["PC1"], "miner": "h1"}]}
 GOOD_UNITS: dict[str, Any] = {
     **{key: [] for key in ("started", "enabled", "restarted", "deferred", "retired")},

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
+from sealyard import stacks
 from sealyard.hosts.workers import Host as WorkerHost
 from sealyard.hosts.workers import (
     drop_in,
@@ -31,6 +32,7 @@ from sealyard.hosts.workers import (
 
 from tests.unit.rendered import text_of
 
+LOTUS = stacks.get("lotus")
 PC1: dict[str, Any] = {
     "name": "pc1-0",
     "miner": "seal",
@@ -242,17 +244,17 @@ def test_a_miner_without_an_answer_accuses_nobody() -> None:
 
 def test_draining_and_giving_back_switch_the_plans_tasks_and_no_other() -> None:
     answers = [{"result": {"1": {**GOOD, "Tasks": [*GOOD["Tasks"], "seal/v0/datacid"]}}}]
-    drained = worker_task_switches(answers, {"workers": [PC1]}, "h1", "drained")
+    drained = worker_task_switches(answers, {"workers": [PC1]}, "h1", "drained", LOTUS)
     assert [(switch["method"], switch["task"]) for switch in drained] == [
         ("TaskDisable", "seal/v0/addpiece"),
         ("TaskDisable", "seal/v0/precommit/1"),
     ]
-    assert worker_task_switches(answers, {"workers": [PC1]}, "h1", "active") == []
+    assert worker_task_switches(answers, {"workers": [PC1]}, "h1", "active", LOTUS) == []
     empty = [{"result": {"1": {**GOOD, "Tasks": []}}}]
-    assert {switch["method"] for switch in worker_task_switches(empty, {"workers": [PC1]}, "h1", "active")} == {
+    assert {switch["method"] for switch in worker_task_switches(empty, {"workers": [PC1]}, "h1", "active", LOTUS)} == {
         "TaskEnable"
     }
-    assert worker_task_switches(empty, {"workers": [PC1]}, "h1", "drained") == []
+    assert worker_task_switches(empty, {"workers": [PC1]}, "h1", "drained", LOTUS) == []
 
 
 def test_jobs_that_came_back_do_not_count() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sealyard import stacks
 from sealyard.diagnosis.log_lines import lines_by_unit, path_refusals, refusal, refusals, worker_cure
 from sealyard.diagnosis.miner import first_calls, need_bytes, read
 from sealyard.diagnosis.why_idle import (
@@ -433,7 +434,11 @@ def test_a_question_that_is_refused_says_nothing_of_paths() -> None:
 
 def test_the_fork_is_not_asked_with_the_actor() -> None:
     def alloc(stack: str) -> list[Any]:
-        return [call["params"] for call in first_calls(stack, "2KiB", "t01000") if call["method"] == "StorageBestAlloc"]
+        return [
+            call["params"]
+            for call in first_calls(stacks.get(stack), "2KiB", "t01000")
+            if call["method"] == "StorageBestAlloc"
+        ]
 
     assert alloc("lotus") == [[1, 2048, "sealing", 1000], [6, 2048, "sealing", 1000]]
     assert alloc("lotus_distributed") == [[1, 2048, "sealing"], [6, 2048, "sealing"]]

@@ -23,7 +23,6 @@ NOT_SCHEDULING = re.compile(
     r"not scheduling on worker (?P<id>[0-9a-f-]{32,36})(?:@\S+)? for (?P<what>\S+?)(?: from \S+)?; (?P<reason>.+?)\s*$"
 )
 PATH_REFUSED = re.compile(r"not (?:allocating|selecting) on (?P<id>[0-9a-fA-F-]{36}), (?P<reason>.+?)\s*$")
-NO_ROUND = re.compile(r"SCHED (?P<queued>[1-9]\d*) queued; 0 open windows")
 UNIT_OF_LINE = re.compile(r"\s(?P<unit>lotus-worker@[^\s\[]+\.service)\[\d+\]: (?P<text>.*)$")
 
 

@@ -9,18 +9,8 @@ from typing import Any
 
 from sealyard.diagnosis.log_lines import QUOTA
 from sealyard.lotus.figures import SECTOR_BYTES
-
-SHORT = {
-    "seal/v0/addpiece": "AP",
-    "seal/v0/precommit/1": "PC1",
-    "seal/v0/precommit/2": "PC2",
-    "seal/v0/commit/1": "C1",
-    "seal/v0/commit/2": "C2",
-    "seal/v0/finalize": "FIN",
-    "seal/v0/finalizeunsealed": "FUS",
-    "seal/v0/fetch": "GET",
-}
-"""Task types of the API and their short names (contract resources.json, tasks.*.task_type)."""
+from sealyard.lotus.tasks import short_name
+from sealyard.stacks import Stack
 
 PROOFS_OF_A_SIZE = 5
 """Registered seal proofs repeat the five sector sizes in this order."""
@@ -32,11 +22,6 @@ UNSEALED, SEALED, CACHE = 1, 2, 4
 """Bits of SectorFileType."""
 NEEDED = {"AP": (UNSEALED, 10), "PC1": (SEALED | CACHE, 151), "PC2": (SEALED | CACHE, 151)}
 """Files a task makes on a sealing path, and their space in tenths of a sector (contract resources.json, space)."""
-
-
-def short(task: str) -> str:
-    """Short name of a task type."""
-    return SHORT.get(task, task)
 
 
 def need_bytes(task: str, sector_size: str) -> int:
@@ -95,11 +80,11 @@ class Miner:
     log: Sequence[str] = ()
 
 
-def first_calls(stack: str, sector_size: str, actor: str) -> list[dict[str, Any]]:
+def first_calls(stack: Stack, sector_size: str, actor: str) -> list[dict[str, Any]]:
     """What to ask a miner first. All of them only read."""
     size = SECTOR_BYTES[sector_size]
     # Lotus 1.36 asks for the actor as well (paths may be kept for some), 1.12 does not know it.
-    owner = [int(actor[2:])] if stack == "lotus" else []
+    owner = [int(actor[2:])] if stack.names_owner_of_paths else []
     calls: list[dict[str, Any]] = [
         {"method": "WorkerStats", "params": []},
         {"method": "WorkerJobs", "params": []},
@@ -146,7 +131,7 @@ class Answers:
         """The queue."""
         requests = ((self.result("SealingSchedDiag") or {}).get("SchedInfo") or {}).get("Requests") or []
         return [
-            Waiting(short(each["TaskType"]), int(each["Sector"]["Number"]), int(each["Sector"]["Miner"]))
+            Waiting(short_name(each["TaskType"]), int(each["Sector"]["Number"]), int(each["Sector"]["Miner"]))
             for each in requests
         ]
 
@@ -160,10 +145,10 @@ def _worker(ident: str, entry: Mapping[str, Any]) -> Worker:
         # An official worker reports none, and the miner's externalWorker.json decides.
         running, limits = _counts(entry, "Running"), _counts(entry, "Capacity") or reported
     else:
-        tasks = frozenset(short(task) for task in entry.get("Tasks") or [])
+        tasks = frozenset(short_name(task) for task in entry.get("Tasks") or [])
         running, limits = {}, {}
         for name, count in (entry.get("TaskCounts") or {}).items():
-            task = short(str(name).partition(":")[0])
+            task = short_name(str(name).partition(":")[0])
             running[task] = running.get(task, 0) + int(count)
     return Worker(ident, str(info["Hostname"]), bool(entry.get("Enabled")), tasks, running, limits, entry)
 
@@ -214,7 +199,7 @@ def read(key: str, first: Mapping[str, Any], following: Mapping[str, Any], journ
             # Below -1 the job has come back (storiface WorkerJob); above 0 it is given out and not begun.
             if job["RunWait"] >= -1:
                 owner = job.get("Hostname") or ident
-                jobs.setdefault(owner, []).append(f"{short(job['Task'])} of sector {job['Sector']['Number']}")
+                jobs.setdefault(owner, []).append(f"{short_name(job['Task'])} of sector {job['Sector']['Number']}")
     paths = {ident: _path(ident, infos, spaces) for ident in found.result("StorageList") or {}}
     workers = [_worker(ident, entry) for ident, entry in sorted(stats.items())]
     return Miner(key, "", workers, found.waiting(), paths, accepted, can_fetch, jobs, journal.splitlines())
@@ -253,7 +238,7 @@ def resource_refusals(worker: Worker, task: str, sector_size: str) -> list[str]:
 
 
 def _row(rows: Mapping[str, Any], task: str, sector_size: str) -> Mapping[str, Any] | None:
-    of_task = next((value for name, value in rows.items() if short(name) == task), None) or {}
+    of_task = next((value for name, value in rows.items() if short_name(name) == task), None) or {}
     index = list(SECTOR_BYTES).index(sector_size)
     return next((row for proof, row in of_task.items() if int(proof) % PROOFS_OF_A_SIZE == index), None)
 

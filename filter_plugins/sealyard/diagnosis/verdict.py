@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sealyard import stacks
 from sealyard.diagnosis.log_lines import (
-    NO_ROUND,
     NONE_ALLOWED,
     QUOTA,
     path_refusals,
@@ -15,7 +15,9 @@ from sealyard.diagnosis.log_lines import (
     refusals,
     worker_cure,
 )
-from sealyard.diagnosis.miner import SHORT, Miner, Path, Waiting, Worker, need_bytes, resource_refusals, short
+from sealyard.diagnosis.miner import Miner, Path, Waiting, Worker, need_bytes, resource_refusals
+from sealyard.lotus.tasks import TASKS, short_name
+from sealyard.stacks import Stack
 
 FED_BY = {"PC2": "PC1", "C2": "PC2"}
 """Tasks that exist only after another one."""
@@ -80,7 +82,7 @@ def _verdict(
         name,
         tasks,
         "idle",
-        reasons or [_nothing_in_the_way(planned, miner, plan["settings"]["stack"])],
+        reasons or [_nothing_in_the_way(planned, miner, stacks.get(plan["settings"]["stack"]))],
     )
 
 
@@ -119,7 +121,7 @@ def _reasons(
     plan: Mapping[str, Any], host: str, planned: Mapping[str, Any], entry: Worker, miner: Miner
 ) -> Iterator[tuple[str, str]]:
     """All that keeps work from a registered worker, the most decisive first."""
-    if (entry.raw["Info"].get("Resources") or {}).get("IsPlanOffline"):
+    if stacks.get(plan["settings"]["stack"]).is_planned_offline(entry.raw["Info"].get("Resources") or {}):
         cure = refusal("plans offline")
         yield cure.says, cure.do
         return
@@ -145,10 +147,10 @@ def _reasons(
             said.add(cure.token)
             yield f"{cure.says} for {task}", cure.do
     if waiting:
-        others = set(SHORT.values()) - {each.task for each in waiting}
+        others = {task.name for task in TASKS} - {each.task for each in waiting}
         for what, reason in refusals(miner.log).get(entry.id.replace("-", ""), []):
             cure = refusal(reason)
-            if cure.token not in said and short(what) not in others:
+            if cure.token not in said and short_name(what) not in others:
                 said.add(cure.token)
                 yield cure.says, cure.do
     yield from _locality(planned, plan, host, miner, waiting)
@@ -257,11 +259,12 @@ def _locality(
         )
 
 
-def _nothing_in_the_way(planned: Mapping[str, Any], miner: Miner, stack: str) -> tuple[str, str]:
+def _nothing_in_the_way(planned: Mapping[str, Any], miner: Miner, stack: Stack) -> tuple[str, str]:
     """Why a healthy worker idles: nothing is queued for it, or the scheduler has not looked."""
     tasks = planned["tasks"]
-    if stack == "lotus_distributed" and miner.log and NO_ROUND.search(miner.log[-1]):
-        return "the scheduler gives out nothing at all", "set AllowMyScheduler to true and restart the miner"
+    stuck = stack.scheduler_problem(miner.log)
+    if stuck:
+        return stuck
     queued = [each for each in miner.waiting if each.task in tasks]
     if queued:
         return (

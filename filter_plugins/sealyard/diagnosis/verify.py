@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sealyard.hosts.miners import all_duty_problems, all_post_miner_problems
+from sealyard import stacks
+from sealyard.hosts.miners import all_post_miner_problems, miner_duty_problems
 from sealyard.hosts.workers import registration_problems, worker_stats_named
+from sealyard.stacks import Stack
 
 Answer = Mapping[str, Any]
 """What a module returned."""
@@ -93,7 +95,9 @@ def evidence_problems(
         problems += miner_problems(evidence.stores, evidence.reservations, miner, host)
     if evidence.faults is not None:
         problems += fault_problems(evidence.faults, settings["actor"], host)
-    problems += all_duty_problems(evidence.duties, miner, host)
+    if evidence.duties:
+        stack = stacks.get(settings["stack"])
+        problems += miner_duty_problems(evidence.duties, cluster_plan, host, stack)
     problems += all_post_miner_problems(evidence.holdings, host, settings.get("network", ""))
     if evidence.worker_units is not None:
         problems += unit_problems(evidence.worker_units, host, "workers.yml")
@@ -165,13 +169,11 @@ def unit_problems(result: Mapping[str, Any], host: str, playbook: str) -> list[s
     ]
 
 
-def miner_role_units(
-    roles: Sequence[str], stack: str = "lotus", unit_dir: str = "/etc/systemd/system"
-) -> list[dict[str, Any]]:
+def miner_role_units(roles: Sequence[str], stack: Stack, unit_dir: str = "/etc/systemd/system") -> list[dict[str, Any]]:
     """Units a miner host must have, as the option `units` of module unit_set."""
     names = [f"lotus-miner-{role}.service" for role in roles]
-    # The fork looks for a sector in its stores when it is asked for one.
-    names += [f"lotus-miner-redeclare-{role}.timer" for role in roles if role in PROOF_ROLES and stack == "lotus"]
+    if not stack.finds_sectors:
+        names += [f"lotus-miner-redeclare-{role}.timer" for role in roles if role in PROOF_ROLES]
     return [{"name": name, "files": [f"{unit_dir}/{name}"]} for name in names]
 
 

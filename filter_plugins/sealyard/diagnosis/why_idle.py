@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sealyard import stacks
 from sealyard.diagnosis.log_lines import MINER_PATTERN, WORKER_PATTERN, lines_by_unit
 from sealyard.diagnosis.miner import Miner, first_calls, next_calls, read
 from sealyard.diagnosis.verdict import Host, Verdict, verdicts
@@ -28,7 +29,7 @@ def plan_settings_idle_calls(
 ) -> list[dict[str, Any]]:
     """Calls for module lotus_rpc: the first ones, or those that follow from the answers to the first."""
     if first is None:
-        return first_calls(settings["stack"], settings["sector_size"], settings["actor"])
+        return first_calls(stacks.get(settings["stack"]), settings["sector_size"], settings["actor"])
     return next_calls(first, settings["sector_size"])
 
 

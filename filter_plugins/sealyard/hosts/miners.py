@@ -1,35 +1,15 @@
-"""Filters of roles lotus_miner and sector_counter: sector numbers, duties of the fork."""
+"""Filters of roles lotus_miner and sector_counter: sector numbers, who gives them out, duties of a process."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sealyard import stacks
 from sealyard.errors import SealyardError
-
-Runs = Sequence[int]
-"""A set of numbers as Lotus writes it in JSON: lengths of runs, absent first: [2, 3] is {2, 3, 4}."""
-
-
-def members(runs: Runs | None) -> set[int]:
-    """Numbers in a set of runs."""
-    found: set[int] = set()
-    position = 0
-    for index, length in enumerate(runs or []):
-        if index % 2:
-            found.update(range(position, position + length))
-        position += length
-    return found
-
-
-def run_of(numbers: str) -> list[int]:
-    """Runs of "START-END", both included; ValueError when that is no range."""
-    first, _, last = numbers.partition("-")
-    start, end = int(first), int(last or first)
-    if start < 0 or end < start:
-        raise ValueError(f"'{numbers}' is no range START-END")
-    return [start, end - start + 1]
+from sealyard.lotus.runs import Runs, run_of
+from sealyard.plan.types import Counter
+from sealyard.stacks import Stack
 
 
 def miner_missing_reservations(
@@ -57,28 +37,6 @@ def miner_missing_reservations(
 def _shown(runs: Runs) -> str:
     numbers = list(runs)
     return f"{numbers[0]}-{sum(numbers) - 1}" if len(numbers) == 2 else str(numbers)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The distributed-miner fork
-
-DUTY_LINES = {
-    "window": (r"This miner will do windowPoSt", r"will be disabled? windowPoSt"),
-    "winning": (r"This miner will (mining|minning) block", r"will be disabled? (mining|minning) block"),
-    "p2p": (r"Bootstrapping libp2p network with full node", r"will be disabled? p2p"),
-}
-"""What the log says of a duty that is on, and of one that is off; older binaries spell it otherwise
-(contract lotus_distributed/files.json, roles.switches and roles.grep)."""
-DUTY_FLAGS = {"window": "--window-post", "winning": "--winning-post", "p2p": "--p2p"}
-COUNTER_LINE = r"sctype is : (\S+) , sclisten is: (\S+)"
-COUNTER_SERVES = r"grpc server Listing on"
-COUNTER_NUMBER = r"currn sectorid:\s+\d+"
-LOG_PATTERNS = [*(line for pair in DUTY_LINES.values() for line in pair), COUNTER_LINE, COUNTER_SERVES, COUNTER_NUMBER]
-
-
-def duty_patterns(fork: bool = True) -> list[str]:
-    """Regular expressions of the log lines that tell what a miner does; the upstream one has none."""
-    return LOG_PATTERNS if fork else []
 
 
 def plan_miner_processes(miners: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -114,29 +72,22 @@ def sector_lists_highest_number(answers: Sequence[Mapping[str, Any]]) -> int:
     return max((int(number) for answer in answers for number in answer.get("result") or []), default=0)
 
 
-def flag_values(flags: Sequence[str]) -> dict[str, str]:
-    """Flags of the form --NAME=VALUE as a mapping."""
-    return {name: value for name, _, value in (flag.partition("=") for flag in flags)}
+def plan_counter(plan: Mapping[str, Any]) -> Counter | None:
+    """The process that a plan, or the cluster's part of one, has give out sector numbers; None where none does."""
+    counter = plan.get("counter")
+    return Counter(**counter) if counter else None
 
 
-def counter_listen(flags: Sequence[str]) -> str:
-    """HOST:PORT on which a process with these flags serves sector numbers, "" when it serves none."""
-    values = flag_values(flags)
-    return values.get("--sclisten", "") if values.get("--sctype") == "alloce" else ""
+def plan_counter_listen(plan: Mapping[str, Any], process: str = "") -> str:
+    """HOST:PORT on which a plan has sector numbers given out, "" where nobody does, or another than `process`."""
+    counter = plan_counter(plan)
+    return counter.listen if counter and process in ("", counter.process) else ""
 
 
-def counter_authorities(miners: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Processes HOST/ROLE that a plan has give out sector numbers; [] where the stack has none."""
-    return [
-        process["key"]
-        for process in plan_miner_processes(miners)
-        if counter_listen(miners[process["host"]]["instances"][process["role"]].get("flags") or [])
-    ]
-
-
-def counter_authority(miners: Mapping[str, Mapping[str, Any]]) -> str:
-    """The process HOST/ROLE that the plan has give out sector numbers, "" where the stack has none."""
-    return next(iter(counter_authorities(miners)), "")
+def plan_counter_process(plan: Mapping[str, Any]) -> str:
+    """The process HOST/ROLE that a plan has give out sector numbers, "" where the stack has none."""
+    counter = plan_counter(plan)
+    return counter.process if counter else ""
 
 
 def counter_second_authorities(answers: Sequence[Mapping[str, Any]], authority: str) -> list[str]:
@@ -149,7 +100,8 @@ def counter_second_authorities(answers: Sequence[Mapping[str, Any]], authority: 
     remedy = (
         "playbooks/sector_counter_move.yml, which moves it, or put the former host back into group sector_counter"
         if authority
-        else "playbooks/scheduler_switch.yml, which carries the numbers over, or write sealing_stack: lotus_distributed"
+        else "playbooks/scheduler_switch.yml, which carries the numbers over, or write sealing_stack: "
+        + " or ".join(stacks.names(lambda stack: stack.counter_port is not None))
     )
     return [
         f"{answer['item']['key']} holds the sector counter, at {answer['files'][answer['item']['role']]}, and the "
@@ -159,53 +111,21 @@ def counter_second_authorities(answers: Sequence[Mapping[str, Any]], authority: 
     ]
 
 
-def duty_problems(found: Mapping[str, Any], flags: Sequence[str], role: str, host: str) -> list[str]:
-    """What a running miner does that the plan's flags do not say; `found` is the answer of module unit_log.
+def miner_duty_problems(
+    answers: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], host: str, stack: Stack
+) -> list[str]:
+    """What the running miners of a host do that the plan does not say, where their logs tell it.
 
-    Its command line and its log are both looked at: a flag behind a blank is on the command line and does nothing. A
-    log that no longer holds the start proves nothing either way.
+    `answers` are of a loop of module unit_log over their roles, `plan` is the cluster's part of it.
     """
-    name = f"{host}: the {role} miner"
-    again = "run playbooks/miners.yml, which restarts it with the plan's flags"
-    command = [str(word) for word in found.get("command") or []]
-    if "run" not in command:
-        return [f"{name} does not run: journalctl -u lotus-miner-{role} -n 40"]
-    words = command[command.index("run") + 1 :]
-    problems = [
-        f"{name} runs with '{word}', and ignores every flag behind it: {again}" for word in words if word[:1] != "-"
-    ]
-    problems += [f"{name} runs without {flag}: {again}" for flag in flags if flag not in words]
-    lines = [str(line) for line in found.get("lines") or []]
-    if not found.get("complete"):
-        return problems
-    values = flag_values(flags)
-    for duty, (on, off) in DUTY_LINES.items():
-        wanted = values.get(DUTY_FLAGS[duty], "true") == "true"
-        says = [bool(re.search(on, line)) for line in lines if re.search(on, line) or re.search(off, line)]
-        if not says:
-            problems.append(
-                f"{name} does not say in its log whether it does {duty}: its log level hides it, or it did not start"
-            )
-        elif says[-1] != wanted:
-            problems.append(f"{name} says in its log that {duty} is {'on' if says[-1] else 'off'}: {again}")
-    counts = [match.group(1, 2) for line in lines if (match := re.search(COUNTER_LINE, line))]
-    wanted_counter = [(values["--sctype"], values["--sclisten"])] if "--sctype" in values else []
-    if counts[-1:] != wanted_counter:
-        said = " ".join(counts[-1]) if counts else "numbers of its own"
-        problems.append(
-            f"{name} takes its sector numbers from {said}, the plan says {values.get('--sclisten', 'nowhere')}: {again}"
-        )
-    if values.get("--sctype") == "alloce" and not any(re.search(COUNTER_NUMBER, line) for line in lines):
-        problems.append(f"{name} serves no sector numbers: its sectorid file cannot be read, {again}")
-    return problems
-
-
-def all_duty_problems(answers: Sequence[Mapping[str, Any]], miner: Mapping[str, Any], host: str) -> list[str]:
-    """`duty_problems` of every process of a host; `answers` are of a loop of module unit_log over its roles."""
+    instances = plan["miners"][host]["instances"] if answers else {}
+    counter = plan_counter(plan)
     return [
         problem
         for answer in answers
-        for problem in duty_problems(answer, miner["instances"][answer["item"]]["flags"], answer["item"], host)
+        for problem in stack.miner_problems(
+            answer, host, answer["item"], instances[answer["item"]].get("flags") or [], counter
+        )
     ]
 
 

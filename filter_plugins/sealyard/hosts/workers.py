@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sealyard.hosts.shares import mount_unit
+from sealyard.stacks import Stack
 
 FORK = "lotus_distributed"
 FORK_PATH_KEYS = ("ID", "Weight", "CanSeal", "CanStore", "MaxStorage")
@@ -467,15 +468,15 @@ def worker_task_switches(
     host_plan: Mapping[str, Any],
     host_name: str,
     state: str,
-    generation: int = 2,
+    stack: Stack,
 ) -> list[dict[str, str]]:
     """Calls that drain a host's workers or give them back the plan's tasks: [{worker, method, task}].
 
     `answers` are the answers to WorkerStats of a loop over `worker_miners`; `state` is "drained" or "active". Only what
-    the miner does not list that way already is switched, and nothing the plan did not give the worker. Workers of the
-    fork's second generation are drained by their files.
+    the miner does not list that way already is switched, and nothing the plan did not give the worker. Those that read
+    their limits from files are drained by those.
     """
-    if generation == 2 and any("myscheduler" in worker for worker in host_plan.get("workers", [])):
+    if stack.limits_in_files:
         return []
     listed: dict[str, set[str]] = {}
     for answer in answers:
@@ -495,22 +496,22 @@ def worker_task_switches(
 
 
 def worker_drain_files(
-    host_plan: Mapping[str, Any], state: str, user: str, group: str, generation: int = 2
+    host_plan: Mapping[str, Any], state: str, user: str, group: str, stack: Stack
 ) -> list[dict[str, Any]]:
-    """myscheduler.json of each worker with IsPlanOffline as `state` wants it, as the option `files` of module file_set.
+    """The workers' own files with IsPlanOffline as `state` wants it, as the option `files` of module file_set.
 
-    Everything else in a file stays; [] on a stack, and for a generation of the fork, without such files.
+    Everything else in a file stays; [] on a stack without such files.
     """
     return [
         {
-            "path": myscheduler_path(worker, host_plan.get("paths", [])),
+            "path": path,
             "content": json.dumps(worker["myscheduler"] | {"IsPlanOffline": state == "drained"}, indent=2) + "\n",
             "json_set": ["IsPlanOffline"],
             "owner": user,
             "group": group,
         }
         for worker in host_plan.get("workers", [])
-        if "myscheduler" in worker and generation == 2
+        if (path := stack.limits_path(worker, host_plan.get("paths", [])))
     ]
 
 

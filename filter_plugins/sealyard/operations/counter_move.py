@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sealyard.hosts.miners import counter_authority, counter_listen, plan_miner_processes
+from sealyard.hosts.miners import plan_counter_listen, plan_counter_process, plan_miner_processes
 
 SEALING_ROLES = ("seal", "deal")
 GAP = 64
@@ -71,20 +71,20 @@ def hosts_counter_look(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> dic
 
 def counter_look_move(
     seen: Mapping[str, Mapping[str, Any]],
-    miners: Mapping[str, Any],
+    plan: Mapping[str, Any],
     chain: Mapping[str, Any],
     lost: bool = False,
     above: int = 0,
 ) -> dict[str, Any]:
     """What moves the authority to the process the plan names; what stands in the way is in `problems`.
 
-    `seen` is of `hosts_counter_look`, `chain` the answer to StateMinerSectors, `lost`: hosts that cannot be reached are
-    gone for good, `above`: a number the operator says no sector is above. Returns {authority, from [HOST/ROLE], needed,
-    highest, where, start, accounted [HOST/ROLE], stop {HOST: [ROLE]}, retire {HOST: [ROLE]}, unreachable [HOST],
-    problems []}; the new authority counts on from `start`.
+    `seen` is of `hosts_counter_look`, `plan` the cluster's part of the plan, `chain` the answer to StateMinerSectors,
+    `lost`: hosts that cannot be reached are gone for good, `above`: a number the operator says no sector is above.
+    Returns {authority, from [HOST/ROLE], needed, highest, where, start, accounted [HOST/ROLE], stop {HOST: [ROLE]},
+    retire {HOST: [ROLE]}, unreachable [HOST], problems []}; the new authority counts on from `start`.
     """
-    new_key = counter_authority(miners)
-    processes = _processes(seen, miners)
+    new_key = plan_counter_process(plan)
+    processes = _processes(seen, plan["miners"])
     new = next(p for p in processes if p.key == new_key)
     unreachable = sorted({p.host for p in processes if not p.reachable})
     named = sorted({str(name) for host in seen.values() if (name := (host.get("counter") or {}).get("named"))})
@@ -240,11 +240,11 @@ def counter_move_steps(move: Mapping[str, Any]) -> str:
 
 
 def counter_look_problems(
-    seen: Mapping[str, Mapping[str, Any]], miners: Mapping[str, Any], start: int, lost: Sequence[str] = ()
+    seen: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], start: int, lost: Sequence[str] = ()
 ) -> list[str]:
     """What is wrong after the move; [] when one process counts, above all, and no number was given out twice."""
-    new_key = counter_authority(miners)
-    processes = [p for p in _processes(seen, miners) if p.host not in lost]
+    new_key = plan_counter_process(plan)
+    processes = [p for p in _processes(seen, plan["miners"]) if p.host not in lost]
     problems = [
         f"{p.key} still holds a sector counter: run this playbook again"
         for p in processes
@@ -253,7 +253,7 @@ def counter_look_problems(
     new = next(p for p in processes if p.key == new_key)
     if (new.file or 0) < start:
         problems.append(f"{new_key} counts at {new.file}, below {start}: numbers would be given twice. Stop it now")
-    listen = counter_listen(miners[new.host]["instances"][new.role]["flags"])
+    listen = plan_counter_listen(plan)
     serving = {host: (place.get("counter") or {}).get("serving") or [] for host, place in seen.items()}
     for host, addresses in sorted(serving.items()):
         if addresses != ([listen] if host == new.host else []) and host not in lost:

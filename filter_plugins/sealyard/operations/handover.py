@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sealyard.errors import SealyardError
-from sealyard.hosts.miners import members
 from sealyard.hosts.workers import TASK_TYPES
 from sealyard.lotus.figures import SECTOR_BYTES
+from sealyard.lotus.runs import members, top_of
 from sealyard.operations.proving_deadline import actor_deadline_calls, result_of
 from sealyard.operations.unaccounted import AT_REST, GONE, ON_CHAIN, unaccounted_sectors, unaccounted_text
 
@@ -109,14 +109,6 @@ def highest_number(
         max((int(number) for each in states for number in each), default=0),
         max((top_of(run) for run in runs), default=0),
     )
-
-
-def top_of(runs: Sequence[int] | None) -> int:
-    """Highest number in a set of runs, 0 for none; the set may hold millions."""
-    numbers = [int(length) for length in runs or []]
-    while numbers and (len(numbers) % 2 or not numbers[-1]):
-        numbers.pop()
-    return sum(numbers) - 1 if numbers else 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,7 +209,7 @@ def processes_layout_problems(
     single = {host: miner for host, miner in miners.items() if miner["instances"].get("seal", {}).get("duties")}
     for each in processes:
         planned = each["role"] in miners.get(each["host"], {}).get("instances", {})
-        all_duties = set(each["duties"]) >= DUTIES and not each["fork"]
+        all_duties = set(each["duties"]) >= DUTIES and not each["duties_in_flags"]
         if single and not planned and (each["active"] or each["enabled"]):
             found.append(
                 f"{each['host']}: lotus-miner-{each['role']} {'runs' if each['active'] else 'is enabled'}, and "
@@ -257,7 +249,7 @@ def processes_handover_problems(
         f"{each['host']}: lotus-miner-{each['role']} is the distributed-miner fork's: change the binaries first, "
         "with sealing_miner_layout: split and playbooks/scheduler_switch.yml"
         for each in processes
-        if each["fork"] and each["active"]
+        if each["duties_in_flags"] and each["active"]
     ]
     if result_of(chain, "StateMinerProvingDeadline") is None:
         return [*problems, "the chain cannot be asked: start the private daemon (playbooks/chain.yml)"]
@@ -305,7 +297,10 @@ def processes_single_miner(processes: Sequence[Mapping[str, Any]]) -> str:
         (
             str(each["process"])
             for each in processes
-            if each["role"] == "seal" and each["configured"] and not each["fork"] and set(each["duties"]) >= DUTIES
+            if each["role"] == "seal"
+            and each["configured"]
+            and not each["duties_in_flags"]
+            and set(each["duties"]) >= DUTIES
         ),
         "",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sealyard.hosts.miners import members
+from sealyard.lotus.runs import members
 
 DEADLINES = 48
 """Deadlines of a proving period, on every network (WPoStPeriodDeadlines)."""

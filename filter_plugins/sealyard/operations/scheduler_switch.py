@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sealyard.hosts.miners import members, plan_miner_processes
+from sealyard.hosts.miners import plan_miner_processes
+from sealyard.lotus.runs import members
 from sealyard.operations.counter_move import GAP, SEALING_ROLES
+from sealyard.stacks import Stack
 
 NEWEST_NETWORK = (
     ((1, 12), 14),
@@ -136,7 +138,7 @@ def holdings_lost_problems(before: Mapping[str, Sequence[str]], after: Mapping[s
     return problems
 
 
-def worker_stats_idle_problems(stats: Mapping[str, Any] | None, stack: str) -> list[str]:
+def worker_stats_idle_problems(stats: Mapping[str, Any] | None, stack: Stack) -> list[str]:
     """Why the scheduler would give its workers nothing, [] when there is one for it; `stats` answers WorkerStats."""
     entries = [entry for entry in (stats or {}).values() if not _is_miner(entry)]
     if not entries:
@@ -147,7 +149,7 @@ def worker_stats_idle_problems(stats: Mapping[str, Any] | None, stack: str) -> l
         resources = entry["Info"].get("Resources") or {}
         if not entry.get("Enabled", True):
             problems.append(f"{name} is switched off: journalctl -u 'lotus-worker@*' on its host")
-        elif stack == "lotus_distributed" and resources.get("IsPlanOffline"):
+        elif stack.is_planned_offline(resources):
             problems.append(
                 f"{name} is planned offline: playbooks/drain.yml -e drain_state=active --limit {name.split('/')[0]}"
             )

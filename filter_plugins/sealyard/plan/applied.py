@@ -29,3 +29,19 @@ def merge_applied(before: Mapping[str, Any] | None, plan: Mapping[str, Any], don
     # A miner's range of sector numbers is taken once it is planned, whether or not the run reached it.
     merged["miners"] = {**old_miners, **plan["miners"]}
     return merged
+
+
+def counting_processes(applied: Mapping[str, Any]) -> list[str]:
+    """Return the processes HOST/ROLE that give out sector numbers by the plan in force.
+
+    A plan that an older Sealyard applied has no key `counter`, and says it in the flags of its miners.
+    """
+    if "counter" in applied:
+        counter = applied["counter"]
+        return [f"{counter['host']}/{counter['role']}"] if counter else []
+    return [
+        f"{host}/{role}"
+        for host, miner in sorted((applied.get("miners") or {}).items())
+        for role, instance in miner["instances"].items()
+        if "--sctype=alloce" in (instance.get("flags") or [])
+    ]

@@ -172,6 +172,11 @@ class Counter:
     port: int
 
     @property
+    def process(self) -> str:
+        """Return HOST/ROLE."""
+        return f"{self.host}/{self.role}"
+
+    @property
     def listen(self) -> str:
         """Return HOST:PORT."""
         return f"{self.address or ''}:{self.port}"

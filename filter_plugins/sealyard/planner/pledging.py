@@ -8,6 +8,7 @@ from typing import Any
 
 from sealyard.errors import SealyardError
 from sealyard.lotus.figures import DAY_SEC
+from sealyard.plan.types import Counter
 
 
 class TooMuch(SealyardError):
@@ -49,8 +50,7 @@ def pledge_pace(
         problem = f"is faster than the {per_day:g} sectors a day that the plan seals"
         remedy = f"pledging_interval_sec: {least_sec} at least, for {count} at a time"
         raise TooMuch("pledging_interval_sec", interval_sec, problem, remedy)
-    flags = plan["miners"][host]["instances"][role].get("flags") or []
-    counter = [flag.partition("=")[2] for flag in flags if flag.startswith("--sclisten=")]
+    counter = plan.get("counter")
     return {
         "sectors": count,
         "interval_sec": interval_sec or least_sec,
@@ -58,7 +58,7 @@ def pledge_pace(
         "held_max": sum(int(worker["scratch"]["sectors"] or worker["concurrency"]["PC1"]) for worker in served),
         # Where one worker does PC1 and PC2, a sector stays on its scratch until it is finalized.
         "held_to_the_end": any("PC2" in worker["tasks"] for worker in served),
-        "counter": counter[0] if counter else "",
+        "counter": Counter(**counter).listen if counter else "",
     }
 
 

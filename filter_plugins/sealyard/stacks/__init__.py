@@ -6,7 +6,8 @@ Adding a stack adds a module or folder here, and its class to `STACKS`.
 from __future__ import annotations
 
 import difflib
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from sealyard.errors import SealyardError
 from sealyard.stacks.base import GroupShare, Stack, WorkerPlace
@@ -14,7 +15,7 @@ from sealyard.stacks.force_remote_worker import ForceRemoteWorker
 from sealyard.stacks.lotus import Lotus
 from sealyard.stacks.lotus_distributed import FirstGeneration, SecondGeneration
 
-__all__ = ["GroupShare", "Stack", "WorkerPlace", "get", "names", "register"]
+__all__ = ["GroupShare", "Stack", "WorkerPlace", "facts", "get", "names", "newest", "register"]
 
 STACKS: Final[dict[str, dict[int, Stack]]] = {}
 """By name and generation; the highest generation is the default."""
@@ -29,9 +30,23 @@ for _stack in (Lotus(), FirstGeneration(), SecondGeneration(), ForceRemoteWorker
     register(_stack)
 
 
-def names() -> tuple[str, ...]:
-    """Return the choices of sealing_stack."""
-    return tuple(STACKS)
+def newest() -> list[Stack]:
+    """Return the newest generation of each stack."""
+    return [generations[max(generations)] for generations in STACKS.values()]
+
+
+def names(wanted: Callable[[Stack], bool] = lambda _stack: True) -> tuple[str, ...]:
+    """Return the choices of sealing_stack, or those of which something is true."""
+    return tuple(stack.name for stack in newest() if wanted(stack))
+
+
+def facts(name: str, generation: int | str | None = None) -> dict[str, Any]:
+    """Return what roles and playbooks ask about a stack: its facts, and which stacks could be written instead."""
+    return {
+        **get(name, generation).facts(),
+        "choices": " or ".join(f"{s.name} ({s.scheduler.removeprefix('the ')})" for s in newest() if s.installable),
+        "counting_stacks": " or ".join(names(lambda stack: stack.counter_port is not None)),
+    }
 
 
 def get(name: str, generation: int | str | None = None) -> Stack:

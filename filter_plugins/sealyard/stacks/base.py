@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from sealyard.hardware.machine import Machine
 from sealyard.lotus.figures import Figures
 from sealyard.plan.layout import Layout, Slot
-from sealyard.plan.types import PathPlan, WorkerPlan
+from sealyard.plan.types import Counter, PathPlan, WorkerPlan
 from sealyard.problem import Problem
 
 
@@ -69,6 +69,39 @@ class Stack(ABC):
     installable: ClassVar[bool] = True
     """Whether playbooks can install it; what cannot be is planned only."""
 
+    # What roles and playbooks ask, as `facts`
+    scheduler: ClassVar[str] = "the official scheduler"
+    """Who gives out its tasks, as people call it."""
+    duties_in_flags: ClassVar[bool] = False
+    """Whether flags say what a miner does, and the settings have no word for it."""
+    limits_in_files: ClassVar[bool] = False
+    """Whether a worker reads its limits, and whether it is out of work, from a file of its own."""
+    names_workers_by_host: ClassVar[bool] = False
+    """Whether a miner lists each worker by the name of its host, so that only its session tells which it is."""
+    finds_sectors: ClassVar[bool] = False
+    """Whether a miner finds what others finalized into a store when it is asked for it."""
+    has_f3: ClassVar[bool] = True
+    """Whether its miners know F3, which has to be kept to one of them."""
+    has_quic: ClassVar[bool] = True
+    has_splitstore: ClassVar[bool] = True
+    has_wait_timeout: ClassVar[bool] = True
+    """Whether `lotus wait-api` knows --timeout."""
+    chooses_deal_sectors: ClassVar[bool] = True
+    """Whether settings say into which sectors deals go."""
+    disables_all: ClassVar[bool] = True
+    """Whether `lotus-worker tasks disable` knows --all."""
+    hangs_at_stop: ClassVar[bool] = False
+    """Whether a miner that makes no blocks stays for ever when it is asked to stop."""
+    miner_stop_timeout_sec: ClassVar[int] = 120
+    start_patterns: ClassVar[tuple[str, ...]] = ()
+    """Regular expressions of the lines in which a miner tells at its start what it does."""
+
+    # What diagnosis asks
+    idle_refusal: ClassVar[str] = ""
+    """Why no miner can be asked for the cause of an idle worker, and where to look instead."""
+    names_owner_of_paths: ClassVar[bool] = True
+    """Whether StorageBestAlloc takes the actor, for which a path may be kept."""
+
     # From a layout to processes
 
     @abstractmethod
@@ -109,7 +142,27 @@ class Stack(ABC):
         """Return what hosts of a group must share for this stack, beyond what the inventory says."""
         return []
 
+    # Work
+
+    def limits_path(self, worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return where a worker of the plan reads its limits; None where it has no such file."""
+        return None
+
+    def is_planned_offline(self, resources: Mapping[str, Any]) -> bool:
+        """Whether a worker that reports these resources is out of work by its own file."""
+        return False
+
+    def scheduler_problem(self, log: Sequence[str]) -> tuple[str, str] | None:
+        """Return what keeps the miner's scheduler from giving out anything, and the remedy, by the lines of its log."""
+        return None
+
     # Miners
+
+    def miner_problems(
+        self, found: Mapping[str, Any], host: str, role: str, flags: Sequence[str], counter: Counter | None
+    ) -> list[str]:
+        """Return what a running miner does that the plan does not say; `found` is the answer of module unit_log."""
+        return []
 
     def miner_flags(self, role: str, counter: str | None, allocates: bool) -> list[str] | None:
         """Return the flags of a miner process; None where settings say all of it.
@@ -117,3 +170,30 @@ class Stack(ABC):
         `counter` is HOST:PORT of the process that gives out sector numbers, `allocates`: this is that one.
         """
         return None
+
+    # Roles and playbooks
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a role or a playbook may ask, as plain values."""
+        return {
+            "name": self.name,
+            "generation": self.generation,
+            "installable": self.installable,
+            "scheduler": self.scheduler,
+            "counts_with_counter": self.counter_port is not None,
+            "reserves_numbers": self.counter_port is None and self.installable,
+            "duties_in_flags": self.duties_in_flags,
+            "limits_in_files": self.limits_in_files,
+            "names_workers_by_host": self.names_workers_by_host,
+            "finds_sectors": self.finds_sectors,
+            "has_f3": self.has_f3,
+            "has_quic": self.has_quic,
+            "has_splitstore": self.has_splitstore,
+            "has_wait_timeout": self.has_wait_timeout,
+            "chooses_deal_sectors": self.chooses_deal_sectors,
+            "disables_all": self.disables_all,
+            "hangs_at_stop": self.hangs_at_stop,
+            "miner_stop_timeout_sec": self.miner_stop_timeout_sec,
+            "start_patterns": list(self.start_patterns),
+            "idle_refusal": self.idle_refusal,
+        }

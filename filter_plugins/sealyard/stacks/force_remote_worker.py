@@ -27,6 +27,14 @@ class ForceRemoteWorker(Stack):
     uses_hugepages = True
     numbers_groups = True
     installable = False
+    scheduler = "lotus-server"
+    finds_sectors = True
+    idle_refusal = (
+        f"sealing_stack is {name}: its workers fetch their tasks from a table of lotus-server, and no miner "
+        "can be asked why one has none. Look there: a row with result_status 2 stops its whole group (set it to 1 to "
+        "have it done again), and at the limit of unfinished sectors nothing new is made. A worker whose "
+        'force-remote-worker.log says "didn\'t aquire task" is well and found no row of its phases and its group_id.'
+    )
 
     def arrange(self, layout: Layout, machine: Machine) -> None:
         """Run all PC1 of a node, or of a PC2 GPU's node, in one process."""

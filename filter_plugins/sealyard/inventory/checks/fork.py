@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from sealyard.hosts.miners import counter_authorities, counter_authority
+from sealyard.hosts.miners import plan_counter_process
 from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
 from sealyard.inventory.variables import nearest, shown
+from sealyard.plan.applied import counting_processes
 from sealyard.problem import Problem
 from sealyard.stacks.lotus_distributed.myscheduler import KEYS as MYSCHEDULER_KEYS
 
@@ -143,8 +144,8 @@ def check_limits(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
 def check_counter_place(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """The sector counter would start on another host while the one of the plan in force runs."""
     # A host that left the inventory stays in the plan in force, because its sector numbers stay taken.
-    old = counter_authorities(inventory.applied.get("miners") or {})
-    new = counter_authority(plan.get("miners") or {})
+    old = counting_processes(inventory.applied)
+    new = plan_counter_process(plan)
     if new and old and new not in old and "counter" not in inventory.changes:
         text = f"gives out the sector numbers in this inventory, and {old[0]} does so now: two would give out the same"
         remedy = f"sector_counter: {old[0].partition('/')[0]}, or move it with playbooks/sector_counter_move.yml"

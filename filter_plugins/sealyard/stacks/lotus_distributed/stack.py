@@ -6,18 +6,20 @@ It runs few processes with many PC1 each, held apart by core groups and counted 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from sealyard.hardware.machine import Machine
 from sealyard.lotus.figures import Figures
 from sealyard.lotus.tasks import BY_NAME
 from sealyard.plan.layout import Layout, Slot
 from sealyard.plan.paths import empty_path, path_id
-from sealyard.plan.types import PathPlan, WorkerPlan
+from sealyard.plan.types import Counter, PathPlan, WorkerPlan
 from sealyard.stacks.base import Stack, WorkerPlace
 from sealyard.stacks.gpu import proofs_environment
+from sealyard.stacks.lotus_distributed.duties import PATTERNS, SWITCHES, duty_problems
 from sealyard.stacks.lotus_distributed.myscheduler import limits_file
 from sealyard.stacks.processes import merge_processes
 
@@ -25,12 +27,7 @@ KERNELS: Final = {"RTX 3090": 3}
 """NUM_KERNELS by GPU, 2 for all others (filguard/lotus-ops c2-optimization-instructions.md)."""
 HANDLES: Final = 10
 SWITCHED: Final = ("AP", "PC1", "PC2", "C2")
-MINER_SWITCHES: Final = {
-    "winning": {"window-post": "false", "winning-post": "true", "p2p": "false"},
-    "window": {"window-post": "true", "winning-post": "false", "p2p": "false"},
-    "seal": {"window-post": "false", "winning-post": "false", "p2p": "true"},
-    "deal": {"window-post": "false", "winning-post": "false", "p2p": "true"},
-}
+NO_ROUND: Final = re.compile(r"SCHED [1-9]\d* queued; 0 open windows")
 
 
 class Fork(Stack):
@@ -43,6 +40,19 @@ class Fork(Stack):
     one_group_per_miner = True
     refuses_shared_scratch = "is another host's scratch, and lotus_distributed keeps each worker's path apart"
     counter_port = 1357
+    scheduler = "myScheduler"
+    duties_in_flags = True
+    finds_sectors = True
+    has_f3 = False
+    has_quic = False
+    has_splitstore = False
+    has_wait_timeout = False
+    chooses_deal_sectors = False
+    disables_all = False
+    hangs_at_stop = True
+    miner_stop_timeout_sec = 20
+    start_patterns = PATTERNS
+    names_owner_of_paths = False
 
     def arrange(self, layout: Layout, machine: Machine) -> None:
         """Run all PC1 of a node, or of a PC2 GPU's node, in one process, held apart by core groups."""
@@ -93,7 +103,7 @@ class Fork(Stack):
 
     def miner_flags(self, role: str, counter: str | None, allocates: bool) -> list[str] | None:
         """Return `lotus-miner run` flags: who proves, and who hands out or asks for sector numbers."""
-        flags = [f"--{name}={value}" for name, value in MINER_SWITCHES[role].items()]
+        flags = [f"--{name}={value}" for name, value in SWITCHES[role].items()]
         if allocates or role in ("seal", "deal"):
             flags += [
                 f"--sctype={'alloce' if allocates else 'get'}",
@@ -101,14 +111,37 @@ class Fork(Stack):
             ]
         return flags
 
+    def miner_problems(
+        self, found: Mapping[str, Any], host: str, role: str, flags: Sequence[str], counter: Counter | None
+    ) -> list[str]:
+        """Return what its command line and its log say that the plan does not."""
+        return duty_problems(found, host, role, flags, counter)
+
+    def is_planned_offline(self, resources: Mapping[str, Any]) -> bool:
+        """Whether a worker that reports these resources is out of work by its own file."""
+        return bool(resources.get("IsPlanOffline"))
+
+    def scheduler_problem(self, log: Sequence[str]) -> tuple[str, str] | None:
+        """Return why nothing is given out: without its own scheduler the fork has none."""
+        if log and NO_ROUND.search(log[-1]):
+            return "the scheduler gives out nothing at all", "set AllowMyScheduler to true and restart the miner"
+        return None
+
 
 class FirstGeneration(Fork):
     """Limits in flags and in config.toml."""
 
     generation = 1
+    names_workers_by_host = True
 
 
 class SecondGeneration(Fork):
     """Limits in myscheduler.json, read at every look."""
 
     generation = 2
+    limits_in_files = True
+
+    def limits_path(self, worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return where a worker reads its limits: in the root of the one path that is no store."""
+        root = next(path["path"] for path in paths if worker["name"] in path["workers"] and not path["can_store"])
+        return f"{root}/myscheduler.json"
