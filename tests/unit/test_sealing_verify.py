@@ -183,3 +183,30 @@ def test_heads_are_compared_with_those_of_hosts_that_answered() -> None:
     assert verdict(hosts={"h2": {}, "h3": {"verify_heads": {"results": [DOWN, head(103)]}}}) == []
     (problem,) = verdict(hosts={"h2": {"verify_heads": {"results": [head(200)]}}})
     assert "another daemon at 200" in problem
+
+
+def test_a_queued_task_that_nobody_takes_is_said_with_the_group_that_would_give_it() -> None:
+    def request(task: str, sector: int) -> dict[str, Any]:
+        return {"TaskType": task, "Sector": {"Number": sector, "Miner": 1000}}
+
+    plan: dict[str, Any] = {
+        "settings": {"stack": "lotus"},
+        "hosts": {"h1": {"workers": [{"tasks": ["PC1"], "miner": "h1", "miner_role": "seal"}]}},
+    }
+    waits = [
+        *(request("seal/v0/unseal", number) for number in (9, 7)),
+        request("seal/v0/provereplicaupdate/2", 8),
+        request("seal/v0/precommit/1", 5),
+        request("seal/v0/finalize", 6),
+    ]
+    answer = {"item": "seal", "reachable": True, "result": {"SchedInfo": {"Requests": waits}}}
+    own = WELL | {"sealing_plan": plan, "verify_queues": {"results": [answer, {"item": "deal", "reachable": False}]}}
+    assert host_verify_problems({"h1": own}, "h1", ["h1"], ["h1"]) == [
+        "h1: the seal miner: PR2 (prove update 2) of sector 8 waits, and no worker of the plan takes it: "
+        "add a host to snap_worker and run playbooks/workers.yml",
+        "h1: the seal miner: UNS (unseal) of sector 7, 9 waits, and no worker of the plan takes it: "
+        "add a host to unseal_worker and run playbooks/workers.yml",
+    ]
+    plan["settings"]["stack"] = "lotus_distributed"
+    (problem,) = host_verify_problems({"h1": own}, "h1", ["h1"], ["h1"])
+    assert "PR2" in problem and "do not know it" in problem

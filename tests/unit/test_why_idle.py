@@ -469,3 +469,17 @@ def test_lines() -> None:
     gone = "Redeclaring local storage failed: opening storage path: open /sealer/sectorstore.json: no such file"
     cure = worker_cure(["LOTUS-MINER CONNECTION LOST", gone])
     assert cure and "cannot open one of its paths" in cure.says
+
+
+def test_a_queued_task_that_no_worker_of_the_plan_takes_is_said() -> None:
+    cluster = Cluster()
+    cluster.queue.append({"Sector": {"Miner": 1000, "Number": 7}, "TaskType": "seal/v0/regensectorkey"})
+    cluster.wait_for("PC1")
+    lines = cluster.report()
+    index = next(index for index, line in enumerate(lines) if "no worker of the plan takes it" in line)
+    assert lines[index] == (
+        "      seal/seal: GSK (regenerate sector key) of sector 7 waits, and no worker of the plan takes it"
+    )
+    assert lines[index + 1] == "      -> add a host to snap_worker and run playbooks/workers.yml"
+    assert sum("no worker of the plan" in line for line in lines) == 1
+    assert "1 GSK" in lines[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sealyard.diagnosis.log_lines import QUOTA
+from sealyard.diagnosis.queue import Waiting, queue_of
 from sealyard.lotus.figures import SECTOR_BYTES
 from sealyard.lotus.tasks import short_name
 from sealyard.stacks import Stack
@@ -53,15 +54,6 @@ class Path:
     available_bytes: int
     reserved_bytes: int
     trouble: str = ""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A task in the scheduler's queue."""
-
-    task: str
-    sector: int
-    miner: int
 
 
 @dataclass(frozen=True)
@@ -129,11 +121,7 @@ class Answers:
 
     def waiting(self) -> list[Waiting]:
         """The queue."""
-        requests = ((self.result("SealingSchedDiag") or {}).get("SchedInfo") or {}).get("Requests") or []
-        return [
-            Waiting(short_name(each["TaskType"]), int(each["Sector"]["Number"]), int(each["Sector"]["Miner"]))
-            for each in requests
-        ]
+        return queue_of(self.result("SealingSchedDiag"))
 
 
 def _worker(ident: str, entry: Mapping[str, Any]) -> Worker:

@@ -15,7 +15,8 @@ from sealyard.diagnosis.log_lines import (
     refusals,
     worker_cure,
 )
-from sealyard.diagnosis.miner import Miner, Path, Waiting, Worker, need_bytes, resource_refusals
+from sealyard.diagnosis.miner import Miner, Path, Worker, need_bytes, resource_refusals
+from sealyard.diagnosis.queue import Waiting
 from sealyard.lotus.tasks import TASKS, short_name
 from sealyard.stacks import Stack
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealyard import stacks
+from sealyard.diagnosis.queue import queue_of, taken_tasks, untaken_tasks
 from sealyard.hosts.miners import all_post_miner_problems, miner_duty_problems
 from sealyard.hosts.workers import registration_problems, worker_stats_named
 from sealyard.stacks import Stack
@@ -35,6 +36,7 @@ class Evidence:
     worker_units: Answer | None = None
     sessions: Answers = ()
     stats: Answers | None = None
+    queues: Answers = ()
 
     @classmethod
     def read(cls, variables: Mapping[str, Any]) -> Evidence:
@@ -51,6 +53,7 @@ class Evidence:
             variables.get("verify_worker_units"),
             _results(variables, "sealing_worker_identities") or (),
             _results(variables, "verify_stats"),
+            _results(variables, "verify_queues") or (),
         )
 
 
@@ -70,9 +73,13 @@ def host_verify_problems(
     own = hostvars[host]
     heads = [_results(hostvars[daemon], "verify_heads") for daemon in daemons]
     plan = own.get("sealing_cluster_plan") or {}
-    return evidence_problems(
-        Evidence.read(own), host, plan, own.get("sealing_host_plan") or {}, [each for each in heads if each], run
+    evidence = Evidence.read(own)
+    problems = evidence_problems(
+        evidence, host, plan, own.get("sealing_host_plan") or {}, [each for each in heads if each], run
     )
+    queues = [answer for answer in evidence.queues if queue_of(answer.get("result"))]
+    # The whole plan is large: it is looked at only where something waits.
+    return problems + (queue_problems(queues, own["sealing_plan"], host) if queues else [])
 
 
 def evidence_problems(
@@ -244,6 +251,17 @@ def fault_problems(answer: Mapping[str, Any], actor: str, host: str) -> list[str
     return [
         f"{host}: {count} sectors of {actor} are faulty: the window miner cannot read them, "
         "see lotus-miner proving faults and journalctl -u lotus-miner-window"
+    ]
+
+
+def queue_problems(answers: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], host: str) -> list[str]:
+    """Tasks that wait and that no worker of the plan takes; `answers` are to SealingSchedDiag of a loop over roles."""
+    stack = stacks.get(plan["settings"]["stack"])
+    taken = taken_tasks(plan, stack)
+    return [
+        f"{host}: the {answer['item']} miner: {each.says}: {each.do}"
+        for answer in answers
+        for each in untaken_tasks(queue_of(answer.get("result")), taken.get(f"{host}/{answer['item']}", ()), stack)
     ]
 
 

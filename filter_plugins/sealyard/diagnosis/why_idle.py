@@ -8,6 +8,7 @@ from typing import Any
 from sealyard import stacks
 from sealyard.diagnosis.log_lines import MINER_PATTERN, WORKER_PATTERN, lines_by_unit
 from sealyard.diagnosis.miner import Miner, first_calls, next_calls, read
+from sealyard.diagnosis.queue import taken_tasks, untaken_tasks
 from sealyard.diagnosis.verdict import Host, Verdict, verdicts
 from sealyard.hosts.workers import worker_stats_named
 
@@ -123,7 +124,7 @@ def plan_idle_report(
         for verdict in found:
             if verdict.state == state:
                 lines += _shown(verdict)
-    return [_summary(found, miners), *lines, *_strangers(plan, miners), *_blind(miners)]
+    return [_summary(found, miners), *lines, *_untaken(plan, miners), *_strangers(plan, miners), *_blind(miners)]
 
 
 def _shown(verdict: Verdict) -> list[str]:
@@ -147,6 +148,17 @@ def _summary(found: Sequence[Verdict], miners: Mapping[str, Miner]) -> str:
         f"{len(found)} workers of the plan: {count['working']} work, {count['idle']} idle, {count['out']} out of reach "
         f"or switched off. In the queue: {queue}."
     )
+
+
+def _untaken(plan: Mapping[str, Any], miners: Mapping[str, Miner]) -> list[str]:
+    """Tasks that wait at a miner and that no worker of the plan takes."""
+    stack = stacks.get(plan["settings"]["stack"])
+    taken = taken_tasks(plan, stack)
+    lines = []
+    for miner in miners.values():
+        for each in untaken_tasks(miner.waiting, taken.get(miner.key, ()), stack):
+            lines += [f"      {miner.key}: {each.says}", f"      -> {each.do}"]
+    return lines
 
 
 def _strangers(plan: Mapping[str, Any], miners: Mapping[str, Miner]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sealyard.hosts.shares import mount_unit
+from sealyard.lotus.tasks import SWITCHED
 from sealyard.stacks import Stack
 
 FORK = "lotus_distributed"
@@ -23,12 +24,7 @@ FIRST_GENERATION_FLAGS = {
 FIRST_GENERATION_KEY = "PreCommit1HoldMax"
 """What only workers of the first generation report, where the second has DiskHoldMax."""
 TASK_LIMITS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max")
-TASK_TYPES = {
-    "AP": "seal/v0/addpiece",
-    "PC1": "seal/v0/precommit/1",
-    "PC2": "seal/v0/precommit/2",
-    "C2": "seal/v0/commit/2",
-}
+TASK_TYPES = {task.name: task.lotus_type for task in SWITCHED}
 """The plan's task names and what WorkerStats calls them (contract resources.json, tasks.*.task_type)."""
 
 
@@ -439,6 +435,9 @@ def _verdict(worker: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
         return "registered but disabled: the miner cannot reach it, open its port towards the miner"
     resources = (entry.get("Info") or {}).get("Resources") or {}
     wanted, has = set(worker["tasks"]), tasks_of(entry)
+    if "TaskTypes" in entry:
+        # The fork's PC1 workers unseal, too, whether the plan says it or not.
+        has -= {"UNS"} - wanted
     if has == wanted:
         # Where the file is not read, the fork takes three AP, seven PC1, one PC2 and one C2 from every worker. The
         # first generation reads none and has no flag for AP: there the task's own switch decides.
