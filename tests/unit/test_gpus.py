@@ -203,6 +203,12 @@ def test_read_kept_and_named_hardware_give_one_plan(path: Path, tmp_path: Path) 
     assert cards or not any(worker["gpus"] for name in names for worker in plans[0]["hosts"][name]["workers"])
 
 
+def test_machines_of_the_tests_are_no_machines_of_an_inventory(tmp_path: Path) -> None:
+    hostvars = {"w": {"sealing_hardware": {"topology": TOPOLOGIES[0].stem}}}
+    planned = sealing_plan(sealing_plan_input({"c2_worker": ("w",)}, hostvars, str(tmp_path)))
+    assert "no topology of that name" in [error["problem"] for error in planned["errors"]]
+
+
 def test_uuids_of_the_short_form_are_kept() -> None:
     gpus = [
         {"name": "RTX 3090", "uuid": "GPU-a", "numa_node": 1},
