@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sealyard import stacks
 from sealyard.diagnosis import network_check, verify, why_idle
 from sealyard.errors import SealyardError
-from sealyard.hosts import builds, miners, rdma, shares, systemd, workers
+from sealyard.hosts import builds, miners, rdma, restarts, shares, systemd, workers
 from sealyard.inventory.checks.inventory import Inventory
 from sealyard.inventory.groups import groups_missing_parents
 from sealyard.inventory.judgement import check_inventory, preflight_text
@@ -251,6 +251,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "worker_miners": workers.worker_miners,
     "worker_task_switches": of_stack(workers.worker_task_switches),
     "worker_units": workers.worker_units,
+    # hosts/restarts.py
+    "waiting_for_restart": restarts.waiting_for_restart,
+    "worker_restart_turns": restarts.worker_restart_turns,
     # hosts/shares.py
     "group_trees": shares.group_trees,
     "mount_unit": shares.mount_unit,
