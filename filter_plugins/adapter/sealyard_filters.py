@@ -240,7 +240,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "host_plan_registrations": workers.host_plan_registrations,
     "worker_stats_named": workers.worker_stats_named,
     "path_directories": workers.path_directories,
-    "path_files": workers.path_files,
+    "path_files": of_stack(workers.path_files),
     "path_mounts": workers.path_mounts,
     "registration_problems": workers.registration_problems,
     "slurped_api_infos": workers.slurped_api_infos,
@@ -255,7 +255,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "waiting_for_restart": restarts.waiting_for_restart,
     "worker_restart_turns": restarts.worker_restart_turns,
     # hosts/shares.py
-    "group_trees": shares.group_trees,
+    "host_plan_group_trees": of_stack(shares.host_plan_group_trees),
+    "host_plan_served_paths": shares.host_plan_served_paths,
     "mount_unit": shares.mount_unit,
     "nfs_disk_files": shares.nfs_disk_files,
     "nfs_exports": shares.nfs_exports,
@@ -263,7 +264,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "nfs_mount_files": shares.nfs_mount_files,
     "nfs_mount_units": shares.nfs_mount_units,
     "nfs_users": shares.nfs_users,
-    "served_paths": shares.served_paths,
     # hosts/rdma.py
     "rdma_pc1_cpus": rdma.rdma_pc1_cpus,
     "rdma_peers": rdma.rdma_peers,

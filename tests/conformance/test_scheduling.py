@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sealyard import plan
+from sealyard import plan, stacks
 from sealyard.hosts.workers import sectorstore
 
 from tests.conformance.conftest import Miners
@@ -73,7 +73,7 @@ def planned_share() -> dict[str, Any]:
     planned = plan({"settings": {"network": "devnet", "sector_size": "2KiB", "actor": "t01000"}, "hosts": hosts})
     assert planned["errors"] == []
     paths = [path for name in ("one", "two", "store") for path in planned["hosts"][name]["paths"] if path["can_seal"]]
-    [text] = {sectorstore(path) for path in paths}
+    [text] = {sectorstore(path, stacks.get("lotus")) for path in paths}
     found: dict[str, Any] = json.loads(text)
     return found
 

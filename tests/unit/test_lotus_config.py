@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sealyard import stacks
 from sealyard.errors import SealyardError
 from sealyard.lotus.config import flatten, known_keys, lotus_config
 from standin import contract
@@ -21,6 +22,8 @@ CONTRACT_TYPES = {
     "[]cid.Cid": "[]string",
 }
 PEER = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"
+
+FORK_KEYS = stacks.get("lotus_distributed").config_keys
 
 
 def test_writes_what_is_set_and_nothing_else() -> None:
@@ -145,20 +148,23 @@ def test_key_table_is_the_contract(component: str, stack: str) -> None:
         )
         for key, fact in keys.items()
     }
-    table = {key: (e["type"], e.get("enum"), e.get("min")) for key, e in known_keys(component, stack).items()}
+    table = {
+        key: (e["type"], e.get("enum"), e.get("min"))
+        for key, e in known_keys(component, stacks.get(stack).config_keys).items()
+    }
     assert table == wanted
 
 
 def test_the_fork_takes_its_own_keys_and_no_others() -> None:
     mine = {"Storage": {"AllowMyScheduler": True}, "Subsystems": {"EnableMarkets": False}}
-    assert "AllowMyScheduler = true\n" in lotus_config(mine, "miner", "lotus_distributed")
-    assert lotus_config({}, "daemon", "lotus_distributed") == ""
+    assert "AllowMyScheduler = true\n" in lotus_config(mine, "miner", FORK_KEYS)
+    assert lotus_config({}, "daemon", FORK_KEYS) == ""
     with pytest.raises(SealyardError, match=r"Subsystems.DisableWindowPoSt: lotus miner has no such key"):
-        lotus_config({"Subsystems": {"DisableWindowPoSt": True}}, "miner", "lotus_distributed")
+        lotus_config({"Subsystems": {"DisableWindowPoSt": True}}, "miner", FORK_KEYS)
 
 
 def test_limits_in_config_toml_belong_to_the_first_generation() -> None:
     limits = {"Storage": {"PreCommit1Max": 7, "PreCommit1HoldMax": 20}}
-    assert "PreCommit1HoldMax = 20\n" in lotus_config(limits, "miner", "lotus_distributed", 1)
+    assert "PreCommit1HoldMax = 20\n" in lotus_config(limits, "miner", FORK_KEYS, 1)
     with pytest.raises(SealyardError, match=r"Storage.PreCommit1Max: lotus miner has no such key"):
-        lotus_config(limits, "miner", "lotus_distributed", 2)
+        lotus_config(limits, "miner", FORK_KEYS, 2)

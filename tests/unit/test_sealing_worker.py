@@ -146,7 +146,7 @@ def test_paths_are_opened_by_the_workers_the_plan_names() -> None:
 
 
 def test_a_sealing_path_follows_the_plans_groups_and_a_store_stays_as_it_is() -> None:
-    sealing, store = path_files([SEALER, STORE], "u", "g")
+    sealing, store = path_files([SEALER, STORE], "u", "g", LOTUS)
     assert json.loads(sealing["content"])["AllowTo"] == ["a"]
     assert sealing["json_set"] == ["Groups", "AllowTo"]
     assert store["json_set"] == []

@@ -13,13 +13,14 @@ import nfs_server as nfs
 import pytest
 import scratch_devices as scratch
 from ansible.module_utils.sealyard_host.mounts import visible
+from sealyard import stacks
 from sealyard.hosts.shares import (
-    group_trees,
+    host_plan_group_trees,
+    host_plan_served_paths,
     mount_unit,
     nfs_disk_files,
     nfs_mount_files,
     nfs_mount_units,
-    served_paths,
 )
 
 from tests.unit.rendered import text_of
@@ -438,9 +439,11 @@ def test_nfsd_waits_for_the_disks_of_its_exports() -> None:
 
 def test_a_server_writes_what_lies_on_its_exports() -> None:
     plan = {"exports": [{"path": "/sealer"}], "paths": [{"path": "/sealer"}, {"path": "/mnt/store"}]}
-    assert served_paths(plan) == [{"path": "/sealer"}]
-    assert group_trees(plan, "lotus", "/sealer") == []
-    tree = group_trees({"exports": [{"path": "/sealer/nfs/10.0.0.5"}]}, "force_remote_worker", "/sealer")
+    assert host_plan_served_paths(plan) == [{"path": "/sealer"}]
+    assert host_plan_group_trees(plan, "/sealer", stacks.get("lotus")) == []
+    tree = host_plan_group_trees(
+        {"exports": [{"path": "/sealer/nfs/10.0.0.5"}]}, "/sealer", stacks.get("force_remote_worker")
+    )
     assert tree[0] == {"path": "/sealer", "mounted": True}
     below = ["", "/cache", "/sealed"]
     assert [entry["path"] for entry in tree[1:]] == [f"/sealer/nfs/10.0.0.5{name}" for name in below]

@@ -10,7 +10,7 @@ MINER_PATTERN = (
     "not scheduling on worker|not (allocating|selecting) on|skipping disabled worker|check worker session|"
     "SCHED [1-9][0-9]* queued"
 )
-"""What journalctl looks for in a miner's journal (contract lotus_distributed/files.json, logs)."""
+"""What journalctl looks for in a miner's journal (contract files.json, logs)."""
 
 WORKER_PATTERN = (
     "401|Connecting to miner API|CONNECTION LOST|Registering worker failed|registered successfully|already locked|"

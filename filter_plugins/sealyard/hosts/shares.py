@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from sealyard.stacks import Stack
+
 PLAIN = frozenset(string.ascii_letters + string.digits + ":_.")
 GUARD = "/usr/local/lib/sealyard/nfs_transport.py"
 UNITS = "/etc/systemd/system"
@@ -121,7 +123,7 @@ def _addresses(variables: Mapping[str, Any]) -> list[str]:
     return sorted({str(variables[name]).split("/", 1)[0] for name in names if variables.get(name)})
 
 
-def served_paths(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+def host_plan_served_paths(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sector paths that lie on the host's exports: their server writes their identity.
 
     A root of another host is nobody here, so that it could not.
@@ -130,13 +132,13 @@ def served_paths(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [path for path in host_plan.get("paths", []) if path["path"] in exports]
 
 
-def group_trees(host_plan: Mapping[str, Any], stack: str, scratch_path: str) -> list[dict[str, Any]]:
-    """Return what force_remote_worker wants in the tree that a PC1 host exports, as `directories` of module file_set.
+def host_plan_group_trees(host_plan: Mapping[str, Any], scratch_path: str, stack: Stack) -> list[dict[str, Any]]:
+    """Return what the stack wants in the tree that a PC1 host exports, as `directories` of module file_set.
 
     The first entry refuses a scratch that is not mounted.
     """
     exports = [export["path"] for export in host_plan.get("exports", [])]
-    if stack != "force_remote_worker" or not exports:
+    trees = stack.group_trees(exports)
+    if not trees:
         return []
-    trees = [f"{path}/{name}" for path in exports for name in ("cache", "sealed")]
     return [{"path": scratch_path, "mounted": True}, *({"path": path} for path in (*exports, *trees))]

@@ -8,19 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sealyard import stacks
 from sealyard.hosts.shares import mount_unit
 from sealyard.lotus.tasks import SWITCHED
 from sealyard.stacks import Stack
 
-FORK = "lotus_distributed"
-FORK_PATH_KEYS = ("ID", "Weight", "CanSeal", "CanStore", "MaxStorage")
-"""All that the fork's sectorstore.json has (contract lotus_distributed/files.json, sectorstore_json)."""
-FIRST_GENERATION_FLAGS = {
-    "--precommit1max": "PreCommit1Max",
-    "--precommit2max": "PreCommit2Max",
-    "--commit2max": "Commit2Max",
-    "--forcep2fromlocalp1": "ForceP2FromLocalP1",
-}
+OWN_PATH_KEYS = ("ID", "Weight", "CanSeal", "CanStore", "MaxStorage")
+"""What every stack's sectorstore.json has (contract files.json, sectorstore_json)."""
 FIRST_GENERATION_KEY = "PreCommit1HoldMax"
 """What only workers of the first generation report, where the second has DiskHoldMax."""
 TASK_LIMITS = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max")
@@ -52,6 +46,11 @@ class Host:
     generation: int = 2
     limits: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def software(self) -> Stack:
+        """The stack that its workers are of."""
+        return stacks.get(self.stack, self.generation)
+
 
 def worker_miners(host_plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Miner processes the host's workers serve, each once: {key "MINER/ROLE", host, role, workers [names]}."""
@@ -82,7 +81,7 @@ def slurped_api_infos(results: Sequence[Mapping[str, Any]]) -> dict[str, str | N
     }
 
 
-def sectorstore(path: Mapping[str, Any], stack: str = "lotus") -> str:
+def sectorstore(path: Mapping[str, Any], stack: Stack) -> str:
     """Text of sectorstore.json for a path of the plan (contract files.json, sectorstore_json)."""
     content: dict[str, Any] = {
         "ID": path["id"],
@@ -91,7 +90,7 @@ def sectorstore(path: Mapping[str, Any], stack: str = "lotus") -> str:
         "CanStore": path.get("can_store", False),
         "MaxStorage": path.get("max_storage_bytes") or 0,
     }
-    if stack != FORK:
+    if stack.has_path_groups:
         content |= {"Groups": path.get("groups"), "AllowTo": path.get("allow_to")}
         content |= dict.fromkeys(("AllowTypes", "DenyTypes", "AllowMiners", "DenyMiners"))
     return json.dumps(content, indent=2) + "\n"
@@ -116,11 +115,11 @@ def path_directories(
     ]
 
 
-def path_files(paths: Sequence[Mapping[str, Any]], user: str, group: str, stack: str = "lotus") -> list[dict[str, Any]]:
+def path_files(paths: Sequence[Mapping[str, Any]], user: str, group: str, stack: Stack) -> list[dict[str, Any]]:
     """Identity files of sector paths as the option `files` of module file_set.
 
     A path that has an ID keeps it, because sectors are known by it. Of a sealing path the plan's grouping is brought
-    up to date; a store stays as it is. The fork's files have no grouping at all.
+    up to date; a store stays as it is. The files of some stacks have no grouping at all.
     """
     return [
         {
@@ -129,19 +128,13 @@ def path_files(paths: Sequence[Mapping[str, Any]], user: str, group: str, stack:
             "owner": user,
             "group": group,
             **(
-                {"json_keep": list(FORK_PATH_KEYS)}
-                if stack == FORK
-                else {"json_set": ["Groups", "AllowTo"] if path["can_seal"] else []}
+                {"json_set": ["Groups", "AllowTo"] if path["can_seal"] else []}
+                if stack.has_path_groups
+                else {"json_keep": list(OWN_PATH_KEYS)}
             ),
         }
         for path in paths
     ]
-
-
-def myscheduler_path(worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]]) -> str:
-    """Where a worker of the fork reads its limits: in the root of the one path that is no store."""
-    root = next(path["path"] for path in paths if _opens(worker, path) and not path["can_store"])
-    return f"{root}/myscheduler.json"
 
 
 def path_mounts(paths: Sequence[Mapping[str, Any]], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -187,9 +180,8 @@ def drop_in(
     bound = node is not None and host.numa_policy != "default"
     memory = worker.get("memory_bytes")
     environment = {**worker.get("environment", {}), **worker.get("resources", {}), **host.environment}
-    # The fork takes its name from myscheduler.json.
-    name = [] if host.stack == FORK else [f"--name={host.name}/{worker['name']}"]
-    limits = first_generation_flags(worker) if host.stack == FORK and host.generation == 1 else []
+    name = host.software.name_flags(f"{host.name}/{worker['name']}")
+    limits = host.software.limit_flags(worker)
     flags = ["--no-local-storage", *name, f"--listen={_listen(worker, host)}", *worker.get("flags", []), *limits]
     return DropIn(
         local_paths=[path["path"] for path in paths if not path_mounts([path], shares)],
@@ -204,20 +196,6 @@ def drop_in(
         environment=[f"{key}={environment[key]}" for key in sorted(environment)],
         command=[f"{host.install_root}/current/bin/lotus-worker", "run", *flags],
     )
-
-
-def with_limits(planned: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
-    """myscheduler.json of a worker with what the operator sets; a task that the plan does not give it stays at 0."""
-    own = {key: value for key, value in limits.items() if not (key in TASK_LIMITS and not planned[key])}
-    return {**planned, **own}
-
-
-def first_generation_flags(worker: Mapping[str, Any]) -> list[str]:
-    """Flags that carry the limits where there is no myscheduler.json."""
-    limits = worker["myscheduler"]
-    held = (worker.get("scratch") or {}).get("sectors") or 0
-    values = {flag: limits[key] for flag, key in FIRST_GENERATION_FLAGS.items()} | {"--precommit1holdmax": held}
-    return [f"{flag}={json.dumps(value)}" for flag, value in values.items()]
 
 
 def _listen(worker: Mapping[str, Any], host: Host) -> str:
@@ -262,7 +240,7 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
     directories += path_directories(all_paths, host.user, host.group, host.require_mount, places)
     if workers:
         directories.append({"path": f"{host.data_dir}/worker", "mode": "0755", **own})
-    files = path_files(all_paths, host.user, host.group, host.stack)
+    files = path_files(all_paths, host.user, host.group, host.software)
     secrets = []
     for worker in workers:
         repo = _repo(worker, host)
@@ -286,11 +264,12 @@ def worker_files(host_plan: Mapping[str, Any], context: Mapping[str, Any]) -> di
                 "values": asdict(drop_in(worker, paths, host, mounts)),
             },
         ]
-        if host.stack == FORK and host.generation == 2:
+        limits_path = host.software.limits_path(worker, paths)
+        if limits_path:
             files.append(
                 {
-                    "path": myscheduler_path(worker, paths),
-                    "content": json.dumps(with_limits(worker["myscheduler"], host.limits), indent=2) + "\n",
+                    "path": limits_path,
+                    "content": json.dumps(host.software.limits(worker, host.limits), indent=2) + "\n",
                     # A worker that an operator took out of work stays out of work.
                     "json_keep": ["IsPlanOffline"],
                     **own,

@@ -13,10 +13,9 @@ from typing import Any
 
 from sealyard.errors import SealyardError
 
-KEYS_FILES = {
-    "lotus": Path(__file__).parent / "data" / "config_keys.json",
-    "lotus_distributed": Path(__file__).parent / "data" / "config_keys_fork.json",
-}
+DATA = Path(__file__).parent / "data"
+OFFICIAL = "config_keys.json"
+"""Table of the keys of upstream Lotus."""
 ENABLE_KEYS = ("Subsystems.EnableMining", "Subsystems.EnableSealing", "Subsystems.EnableSectorStorage")
 # The daemon refuses a file without this line (node/config/load.go); true is its compiled default.
 SPLITSTORE = "Chainstore.EnableSplitstore"
@@ -31,13 +30,12 @@ Checks = dict[str, tuple[Callable[[Any], bool], str]]
 
 
 @cache
-def known_keys(component: str, stack: str = "lotus", generation: int = 2) -> Mapping[str, Entry]:
+def known_keys(component: str, table: str = OFFICIAL, generation: int = 2) -> Mapping[str, Entry]:
     """Keys of 'daemon' or 'miner' as dotted TOML paths, in the order in which they are written.
 
-    `generation` is the fork's: some of its keys exist only in the first.
+    `table` and `generation` are the stack's: some keys exist only in one generation.
     """
-    table: dict[str, Any] = json.loads(KEYS_FILES[stack].read_text(encoding="utf-8"))
-    keys: Mapping[str, Entry] = table[component]
+    keys: Mapping[str, Entry] = json.loads((DATA / table).read_text(encoding="utf-8"))[component]
     return {key: entry for key, entry in keys.items() if entry.get("generation", generation) == generation}
 
 
@@ -170,21 +168,21 @@ def to_toml(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
     return "\n".join(f"[{table}]\n" + "".join(f"{line}\n" for line in lines) for table, lines in tables.items())
 
 
-def lotus_config(config: Mapping[str, Any], component: str, stack: str = "lotus", generation: int = 2) -> str:
+def lotus_config(config: Mapping[str, Any], component: str, table: str = OFFICIAL, generation: int = 2) -> str:
     """Turn nested settings ({table: {key: value}}) of a 'daemon' or 'miner' into the text of its config.toml.
 
     Only what is set is written; the rest stays at the compiled defaults. SealyardError lists every unknown key,
     wrong type and value out of range at once. The key tables come from node/config/types.go of Lotus v1.36.2 and of
-    the fork of v1.12.0 (stack lotus_distributed).
+    the fork of v1.12.0.
     """
     if component not in ("daemon", "miner"):
         raise SealyardError(f"lotus_config: component {component!r} is unknown; write 'daemon' or 'miner'")
     if not isinstance(config, Mapping):
         raise SealyardError(f"lotus_config: {component} settings are no mapping; write {{table: {{key: value}}}}")
     settings = dict(flatten(config))
-    if component == "daemon" and stack == "lotus":
+    if component == "daemon" and table == OFFICIAL:
         settings.setdefault(SPLITSTORE, True)
-    keys = known_keys(component, stack, int(generation))
+    keys = known_keys(component, table, int(generation))
     lines = check(settings, component, keys)
     if lines:
         raise SealyardError(f"settings for the config.toml of lotus {component}:\n" + "\n".join(lines))

@@ -74,6 +74,10 @@ class Stack(ABC):
     """Who gives out its tasks, as people call it."""
     duties_in_flags: ClassVar[bool] = False
     """Whether flags say what a miner does, and the settings have no word for it."""
+    has_path_groups: ClassVar[bool] = True
+    """Whether a sector path's file says where PC1 output may go."""
+    config_keys: ClassVar[str] = "config_keys.json"
+    """The table of keys that its config.toml may have, in lotus/data."""
     limits_in_files: ClassVar[bool] = False
     """Whether a worker reads its limits, and whether it is out of work, from a file of its own."""
     names_workers_by_host: ClassVar[bool] = False
@@ -144,6 +148,22 @@ class Stack(ABC):
 
     # Work
 
+    def name_flags(self, name: str) -> list[str]:
+        """Return the flags by which a worker is called `name`."""
+        return [f"--name={name}"]
+
+    def limit_flags(self, worker: Mapping[str, Any]) -> list[str]:
+        """Return the flags that carry the limits of a worker of the plan."""
+        return []
+
+    def limits(self, worker: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what its file of limits says, with what the operator wants."""
+        return {}
+
+    def group_trees(self, exports: Sequence[str]) -> list[str]:
+        """Return the directories that a host keeps in what it exports to its group."""
+        return []
+
     def limits_path(self, worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]]) -> str | None:
         """Return where a worker of the plan reads its limits; None where it has no such file."""
         return None
@@ -183,6 +203,7 @@ class Stack(ABC):
             "counts_with_counter": self.counter_port is not None,
             "reserves_numbers": self.counter_port is None and self.installable,
             "duties_in_flags": self.duties_in_flags,
+            "config_keys": self.config_keys,
             "limits_in_files": self.limits_in_files,
             "names_workers_by_host": self.names_workers_by_host,
             "finds_sectors": self.finds_sectors,

@@ -53,6 +53,10 @@ class ForceRemoteWorker(Stack):
         """Return the worker with its config.toml."""
         return replace(worker, config=_config(worker, place))
 
+    def group_trees(self, exports: Sequence[str]) -> list[str]:
+        """Return the directories in which PC1 hosts give their sectors to the group."""
+        return [f"{path}/{name}" for path in exports for name in ("cache", "sealed")]
+
     def group_shares(
         self, group: Sequence[str], pc1_hosts: Sequence[str], addresses: Mapping[str, str | None], scratch_path: str
     ) -> list[GroupShare]:

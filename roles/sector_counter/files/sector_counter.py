@@ -3,7 +3,7 @@
 
 The file `sectorid` holds the last number issued, as text. The fork reads it once, at the start of the miner that serves
 numbers: a missing file starts at 1, an empty one gives no server at all, and a leading zero is read as octal
-(contract lotus_distributed/files.json, sector_counter).
+(contract files.json, sector_counter).
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
-from sealyard.inventory.checks.fork import FORK, generation
+from sealyard import stacks
+from sealyard.inventory.checks.fork import generation
 from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.variables import shown
 from sealyard.lotus.config import entry_for, flatten, known_keys, problems_of
@@ -28,9 +29,10 @@ def check_config_keys(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
             settings = variables.get(name)
             if not isinstance(settings, Mapping):
                 continue
-            stack = inventory.text(host, "sealing_stack", "lotus")
-            # The third stack has no config.toml of ours; its settings are judged as upstream's.
-            keys = known_keys(component, FORK if stack == FORK else "lotus", generation(inventory, host))
+            name_of_stack = inventory.text(host, "sealing_stack", "lotus")
+            known = name_of_stack if name_of_stack in stacks.names() else "lotus"
+            stack = stacks.get(known, generation(inventory, host))
+            keys = known_keys(component, stack.config_keys, stack.generation)
             for path, value in flatten(settings):
                 entry = entry_for(path, keys)
                 if entry is None:

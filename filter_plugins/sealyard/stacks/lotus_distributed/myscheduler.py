@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sealyard.plan.types import WorkerPlan
@@ -15,6 +17,16 @@ KEYS: Final = (
     *("IgnoreOutOfSpace", "AutoPledgeDiff"),
 )
 """All keys of the file (contract lotus_distributed files.json); one that is missing counts as 0 or false."""
+
+
+TASK_LIMITS: Final = ("AddPieceMax", "PreCommit1Max", "PreCommit2Max", "Commit2Max")
+FLAGS: Final = {
+    "--precommit1max": "PreCommit1Max",
+    "--precommit2max": "PreCommit2Max",
+    "--commit2max": "Commit2Max",
+    "--forcep2fromlocalp1": "ForceP2FromLocalP1",
+}
+"""Flags of the first generation and the keys whose values they carry."""
 
 
 def limits_file(worker: WorkerPlan, place: WorkerPlace) -> dict[str, Any]:
@@ -42,3 +54,17 @@ def limits_file(worker: WorkerPlan, place: WorkerPlace) -> dict[str, Any]:
         "IgnoreOutOfSpace": False,
         "AutoPledgeDiff": int(place.pledges_smoothly and "AP" in at_once),
     }
+
+
+def with_limits(planned: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file with what the operator sets; a task that the plan does not give the worker stays at 0."""
+    own = {key: value for key, value in wanted.items() if not (key in TASK_LIMITS and not planned[key])}
+    return {**planned, **own}
+
+
+def limit_flags(worker: Mapping[str, Any]) -> list[str]:
+    """Return the flags that carry the limits where there is no file."""
+    limits = worker["myscheduler"]
+    held = (worker.get("scratch") or {}).get("sectors") or 0
+    values = {flag: limits[key] for flag, key in FLAGS.items()} | {"--precommit1holdmax": held}
+    return [f"{flag}={json.dumps(value)}" for flag, value in values.items()]

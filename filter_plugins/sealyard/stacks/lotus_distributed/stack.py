@@ -20,7 +20,7 @@ from sealyard.plan.types import Counter, PathPlan, WorkerPlan
 from sealyard.stacks.base import Stack, WorkerPlace
 from sealyard.stacks.gpu import proofs_environment
 from sealyard.stacks.lotus_distributed.duties import PATTERNS, SWITCHES, duty_problems
-from sealyard.stacks.lotus_distributed.myscheduler import limits_file
+from sealyard.stacks.lotus_distributed.myscheduler import limit_flags, limits_file, with_limits
 from sealyard.stacks.processes import merge_processes
 
 KERNELS: Final = {"RTX 3090": 3}
@@ -42,6 +42,8 @@ class Fork(Stack):
     counter_port = 1357
     scheduler = "myScheduler"
     duties_in_flags = True
+    has_path_groups = False
+    config_keys = "config_keys_fork.json"
     finds_sectors = True
     has_f3 = False
     has_quic = False
@@ -117,6 +119,10 @@ class Fork(Stack):
         """Return what its command line and its log say that the plan does not."""
         return duty_problems(found, host, role, flags, counter)
 
+    def name_flags(self, name: str) -> list[str]:
+        """Return no flag: the name stands in myscheduler.json."""
+        return []
+
     def is_planned_offline(self, resources: Mapping[str, Any]) -> bool:
         """Whether a worker that reports these resources is out of work by its own file."""
         return bool(resources.get("IsPlanOffline"))
@@ -134,12 +140,20 @@ class FirstGeneration(Fork):
     generation = 1
     names_workers_by_host = True
 
+    def limit_flags(self, worker: Mapping[str, Any]) -> list[str]:
+        """Return the flags that carry the limits, as there is no myscheduler.json."""
+        return limit_flags(worker)
+
 
 class SecondGeneration(Fork):
     """Limits in myscheduler.json, read at every look."""
 
     generation = 2
     limits_in_files = True
+
+    def limits(self, worker: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Return myscheduler.json with what the operator wants."""
+        return with_limits(worker["myscheduler"], wanted)
 
     def limits_path(self, worker: Mapping[str, Any], paths: Sequence[Mapping[str, Any]]) -> str | None:
         """Return where a worker reads its limits: in the root of the one path that is no store."""
