@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from functools import cache
 
 import pytest
+from sealyard.inventory.checks.inventory import ROLE_GROUPS
 
 from lab import docs
 from tests.unit.test_repository import ROOT, texts
@@ -96,3 +97,50 @@ def test_what_troubleshooting_quotes_is_still_said(quote: str) -> None:
     pieces = [piece.strip() for piece in quote.split("…") if piece.strip()]
     assert max(map(len, pieces)) >= TELLING
     assert any(all(piece in text for piece in pieces) for text in spoken())
+
+
+LANGUAGES = ("README.md", "README.zh.md")
+
+
+def commands(text: str) -> list[str]:
+    """Return the lines of all blocks of code, without the comments, which are in the reader's language."""
+    lines = re.findall(r"^    (.*)$", text, re.MULTILINE)
+    return [re.sub(r"(^|\s+)# .*$", "", line).rstrip() for line in lines]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return what each row of a table names and no language changes: code and targets of links."""
+    return [sorted(re.findall(r"`[^`]+`|\]\([^)]+\)", row)) for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)]
+
+
+def packages(text: str) -> list[str]:
+    """Return the second cells of the last table."""
+    return re.findall(r"^\|[^|]+\| ([^|]+) \|", text.rpartition("\n## ")[2], re.MULTILINE)[1:]
+
+
+def test_the_readmes_have_the_same_commands() -> None:
+    english, chinese = (commands(read(page)) for page in LANGUAGES)
+    assert len(english) > 30
+    assert english == chinese
+
+
+def test_the_readmes_have_the_same_headings() -> None:
+    english, chinese = (re.findall(r"^(#+) ", read(page), re.MULTILINE) for page in LANGUAGES)
+    assert english == chinese
+
+
+def test_the_readmes_have_the_same_rows() -> None:
+    english, chinese = (rows(read(page)) for page in LANGUAGES)
+    assert [pair for pair in zip(english, chinese, strict=True) if pair[0] != pair[1]] == []
+    assert packages(read(LANGUAGES[0])) == packages(read(LANGUAGES[1]))
+
+
+def test_the_readmes_lead_to_the_same_places() -> None:
+    english, chinese = (set(re.findall(r"\]\(([^)]+)\)", read(page))) for page in LANGUAGES)
+    assert english ^ chinese == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("page", LANGUAGES)
+def test_the_readmes_tell_every_group(page: str) -> None:
+    told = re.findall(r"^\| `(\w+)` \|", read(page), re.MULTILINE)
+    assert set(told) == {*ROLE_GROUPS, "rdma"}
