@@ -22,14 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sealyard import stacks
 from sealyard.diagnosis import network_check, verify, why_idle
 from sealyard.errors import SealyardError
-from sealyard.hosts import builds, miners, rdma, restarts, shares, systemd, workers
-from sealyard.inventory.checks.inventory import Inventory
+from sealyard.hosts import builds, miners, paths, rdma, registration, restarts, shares, systemd, workers
+from sealyard.hosts.config import lotus_config
 from sealyard.inventory.groups import groups_missing_parents
 from sealyard.inventory.judgement import check_inventory, preflight_text
 from sealyard.inventory.planner_input import plan_input
-from sealyard.inventory.variables import PLAN_FACTS, ROLES_DIR, Unreadable, cluster_options, role_options
-from sealyard.lotus.config import lotus_config
-from sealyard.operations import counter_move, handover, proving_deadline, scheduler_switch
+from sealyard.operations import counter_move, drain, handover, proving_deadline, scheduler_switch
 from sealyard.pages.plan_page import plan_page
 from sealyard.plan.applied import merge_applied
 from sealyard.plan.diff import diff, text
@@ -37,6 +35,8 @@ from sealyard.plan.explain import explain
 from sealyard.planner.planner import plan
 from sealyard.planner.pledging import pledge_rule
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory
+from sealyard.variables.options import PLAN_FACTS, ROLES_DIR, Unreadable, cluster_options, role_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -221,6 +221,17 @@ def of_stack(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def of_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with a stack in place of its facts in the context, its second argument."""
+
+    @functools.wraps(function)
+    def called(host_plan: Mapping[str, Any], context: Mapping[str, Any], *others: Any) -> Any:
+        facts = context["stack"]
+        return function(host_plan, {**context, "stack": stacks.get(facts["name"], facts["generation"])}, *others)
+
+    return called
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "groups_missing_parents": groups_missing_parents,
     # the plan
@@ -237,20 +248,19 @@ FILTERS: dict[str, Callable[..., Any]] = {
     # hosts/builds.py
     "lotus_builds": builds.lotus_builds,
     # hosts/workers.py
-    "host_plan_registrations": workers.host_plan_registrations,
-    "worker_stats_named": workers.worker_stats_named,
-    "path_directories": workers.path_directories,
-    "path_files": of_stack(workers.path_files),
-    "path_mounts": workers.path_mounts,
-    "registration_problems": workers.registration_problems,
     "slurped_api_infos": workers.slurped_api_infos,
     "worker_attachments": workers.worker_attachments,
-    "worker_drain_files": of_stack(workers.worker_drain_files),
-    "worker_files": workers.worker_files,
-    "worker_jobs_running": workers.worker_jobs_running,
+    "worker_files": of_context(workers.worker_files),
     "worker_miners": workers.worker_miners,
-    "worker_task_switches": of_stack(workers.worker_task_switches),
-    "worker_units": workers.worker_units,
+    "worker_units": of_context(workers.worker_units),
+    # hosts/paths.py
+    "path_directories": paths.path_directories,
+    "path_files": of_stack(paths.path_files),
+    "path_mounts": paths.path_mounts,
+    # hosts/registration.py
+    "host_plan_registrations": registration.host_plan_registrations,
+    "registration_problems": registration.registration_problems,
+    "worker_stats_named": registration.worker_stats_named,
     # hosts/restarts.py
     "waiting_for_restart": restarts.waiting_for_restart,
     "worker_restart_turns": restarts.worker_restart_turns,
@@ -308,6 +318,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "counter_look_problems": counter_move.counter_look_problems,
     "counter_move_steps": counter_move.counter_move_steps,
     "hosts_counter_look": counter_move.hosts_counter_look,
+    # operations/drain.py
+    "worker_drain_files": of_stack(drain.worker_drain_files),
+    "worker_jobs_running": drain.worker_jobs_running,
+    "worker_task_switches": of_stack(drain.worker_task_switches),
     # operations/handover.py
     "actor_chain_calls": handover.actor_chain_calls,
     "host_results_processes": handover.host_results_processes,
@@ -340,8 +354,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "worker_stats_idle_problems": of_stack(scheduler_switch.worker_stats_idle_problems),
     # stacks
     "stack_facts": stacks.facts,
-    # lotus/config.py
-    "lotus_config": lotus_config,
+    # hosts/config.py
+    "lotus_config": of_stack(lotus_config),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sealyard import plan, stacks
-from sealyard.hosts.workers import sectorstore
+from sealyard.hosts.paths import path_files
 
 from tests.conformance.conftest import Miners
 from tests.conformance.devnet import MESSAGE_SEC, START_SEC, Devnet, Worker, path_metadata
@@ -73,7 +73,7 @@ def planned_share() -> dict[str, Any]:
     planned = plan({"settings": {"network": "devnet", "sector_size": "2KiB", "actor": "t01000"}, "hosts": hosts})
     assert planned["errors"] == []
     paths = [path for name in ("one", "two", "store") for path in planned["hosts"][name]["paths"] if path["can_seal"]]
-    [text] = {sectorstore(path, stacks.get("lotus")) for path in paths}
+    [text] = {entry["content"] for entry in path_files(paths, "filecoin", "filecoin", stacks.get("lotus"))}
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 import yaml
-from sealyard.inventory.checks.inventory import Inventory as Facts
 from sealyard.inventory.judgement import CHECKS
-from sealyard.inventory.variables import cluster_options, role_options
+from sealyard.variables.inventory import Inventory as Facts
+from sealyard.variables.options import cluster_options, role_options
 from sealyard_filters import sealing_plan, sealing_plan_input, sealing_preflight, sealing_preflight_text
 
 ROOT = Path(__file__).parents[2]

@@ -22,14 +22,9 @@ from sealyard.hosts.miners import (
     sector_lists_silent_miners,
     sector_lists_silent_owners,
 )
-from sealyard.hosts.workers import (
-    tasks_of,
-    worker_drain_files,
-    worker_files,
-    worker_problems,
-    worker_stats_named,
-    worker_task_switches,
-)
+from sealyard.hosts.registration import tasks_of, worker_problems, worker_stats_named
+from sealyard.hosts.workers import worker_files
+from sealyard.operations.drain import worker_drain_files, worker_task_switches
 from sealyard.plan.plain import to_plain
 from sealyard.plan.types import Counter
 from standin import contract
@@ -214,7 +209,7 @@ HOST_PLAN: dict[str, Any] = {
 }
 
 
-def _files(**more: Any) -> dict[str, dict[str, Any]]:
+def _files(generation: int = 2, **more: Any) -> dict[str, dict[str, Any]]:
     context: dict[str, Any] = {
         "name": "pc1-a",
         "address": "10.0.0.21",
@@ -230,7 +225,7 @@ def _files(**more: Any) -> dict[str, dict[str, Any]]:
         "numa_policy": "bind",
         "environment": {},
         "require_mount": False,
-        "stack": "lotus_distributed",
+        "stack": stacks.get("lotus_distributed", generation),
     }
     return {file["path"]: file for file in worker_files(HOST_PLAN, context | more)["files"]}
 

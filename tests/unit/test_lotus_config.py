@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sealyard import stacks
 from sealyard.errors import SealyardError
-from sealyard.lotus.config import flatten, known_keys, lotus_config
+from sealyard.hosts import config as hosts_config
+from sealyard.lotus.config import flatten, known_keys
 from standin import contract
 
 CONTRACT_TYPES = {
@@ -21,9 +22,14 @@ CONTRACT_TYPES = {
     "int64": "int",
     "[]cid.Cid": "[]string",
 }
-PEER = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"
 
-FORK_KEYS = stacks.get("lotus_distributed").config_keys
+
+def lotus_config(config: Any, component: str, stack: str = "lotus", generation: int | None = None) -> str:
+    """Text of config.toml on a stack."""
+    return hosts_config.lotus_config(config, component, stacks.get(stack, generation))
+
+
+PEER = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"
 
 
 def test_writes_what_is_set_and_nothing_else() -> None:
@@ -149,22 +155,21 @@ def test_key_table_is_the_contract(component: str, stack: str) -> None:
         for key, fact in keys.items()
     }
     table = {
-        key: (e["type"], e.get("enum"), e.get("min"))
-        for key, e in known_keys(component, stacks.get(stack).config_keys).items()
+        key: (e["type"], e.get("enum"), e.get("min")) for key, e in stacks.get(stack).config_keys(component).items()
     }
     assert table == wanted
 
 
 def test_the_fork_takes_its_own_keys_and_no_others() -> None:
     mine = {"Storage": {"AllowMyScheduler": True}, "Subsystems": {"EnableMarkets": False}}
-    assert "AllowMyScheduler = true\n" in lotus_config(mine, "miner", FORK_KEYS)
-    assert lotus_config({}, "daemon", FORK_KEYS) == ""
+    assert "AllowMyScheduler = true\n" in lotus_config(mine, "miner", "lotus_distributed")
+    assert lotus_config({}, "daemon", "lotus_distributed") == ""
     with pytest.raises(SealyardError, match=r"Subsystems.DisableWindowPoSt: lotus miner has no such key"):
-        lotus_config({"Subsystems": {"DisableWindowPoSt": True}}, "miner", FORK_KEYS)
+        lotus_config({"Subsystems": {"DisableWindowPoSt": True}}, "miner", "lotus_distributed")
 
 
 def test_limits_in_config_toml_belong_to_the_first_generation() -> None:
     limits = {"Storage": {"PreCommit1Max": 7, "PreCommit1HoldMax": 20}}
-    assert "PreCommit1HoldMax = 20\n" in lotus_config(limits, "miner", FORK_KEYS, 1)
+    assert "PreCommit1HoldMax = 20\n" in lotus_config(limits, "miner", "lotus_distributed", 1)
     with pytest.raises(SealyardError, match=r"Storage.PreCommit1Max: lotus miner has no such key"):
-        lotus_config(limits, "miner", FORK_KEYS, 2)
+        lotus_config(limits, "miner", "lotus_distributed", 2)

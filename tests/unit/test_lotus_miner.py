@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealyard.errors import SealyardError
 from sealyard.hosts.miners import miner_missing_reservations
-from sealyard.hosts.workers import path_mounts
+from sealyard.hosts.paths import path_mounts
 from sealyard.lotus.runs import members, run_of
 
 from tests.unit.rendered import ROOT, text_of

@@ -10,6 +10,8 @@ import nfs_server
 import pytest
 from sealyard.hosts.shares import nfs_mount_files, nfs_users
 
+from tests.unit.rendered import text_of
+
 MOUNT = {
     "server": "store-1", "address": "10.40.0.9", "source": "/sealer", "path": "/sealer", "transport": "rdma",
     "read_only": False, "scratch": True,
@@ -24,8 +26,8 @@ class Host:
         self.commands: list[str] = []
         self.users: list[str] = []
         self.mounted = True
-        for file in nfs_mount_files([MOUNT], "4.2", 20049):
-            (path / Path(file["path"]).name).write_text(file["content"])
+        for file in nfs_mount_files([MOUNT], "4.2", 20049, "nfs.mount.j2"):
+            (path / Path(file["path"]).name).write_text(text_of("nfs_rdma_client", file))
         (path / "mnt-other.mount").write_text("[Mount]\nWhere=/mnt/other\n")
         monkeypatch.setattr(module, "UNITS", path)
         monkeypatch.setattr(module, "run", self.run)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from sealyard.hardware.declared import normalise
-from sealyard.inventory.checks.inventory import ROLE_GROUPS, Inventory
 from sealyard.inventory.checks.network import PORTS
 from sealyard.inventory.judgement import check_inventory
-from sealyard.inventory.variables import (
+from sealyard.problem import Problem
+from sealyard.variables.inventory import ROLE_GROUPS, Inventory
+from sealyard.variables.options import (
     Options,
     Unreadable,
     cluster_options,
@@ -21,7 +22,6 @@ from sealyard.inventory.variables import (
     role_options,
     shown,
 )
-from sealyard.problem import Problem
 
 ROLES: dict[str, Options] = {
     "lotus_daemon": {

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "filter_plugins/sealyard"
 FLOORS = (
     ("errors", "problem"),
     ("lotus", "hardware"),
-    ("plan",),
+    ("plan", "variables"),
     ("stacks", "hosts"),
     ("planner",),
     ("inventory", "simulate", "operations", "pages", "diagnosis"),

@@ -15,20 +15,11 @@ from typing import Any, ClassVar
 
 import pytest
 from sealyard import stacks
+from sealyard.hosts.paths import path_directories, path_files
+from sealyard.hosts.registration import registration_problems, worker_problems
 from sealyard.hosts.workers import Host as WorkerHost
-from sealyard.hosts.workers import (
-    drop_in,
-    path_directories,
-    path_files,
-    registration_problems,
-    slurped_api_infos,
-    worker_files,
-    worker_jobs_running,
-    worker_miners,
-    worker_problems,
-    worker_task_switches,
-    worker_units,
-)
+from sealyard.hosts.workers import drop_in, slurped_api_infos, worker_files, worker_miners, worker_units
+from sealyard.operations.drain import worker_jobs_running, worker_task_switches
 
 from tests.unit.rendered import text_of
 

@@ -9,7 +9,7 @@ from typing import Any
 from sealyard import stacks
 from sealyard.diagnosis.queue import queue_of, taken_tasks, untaken_tasks
 from sealyard.hosts.miners import all_post_miner_problems, miner_duty_problems
-from sealyard.hosts.workers import registration_problems, worker_stats_named
+from sealyard.hosts.registration import registration_problems, worker_stats_named
 from sealyard.stacks import Stack
 
 Answer = Mapping[str, Any]

@@ -10,7 +10,7 @@ from sealyard.diagnosis.log_lines import MINER_PATTERN, WORKER_PATTERN, lines_by
 from sealyard.diagnosis.miner import Miner, first_calls, next_calls, read
 from sealyard.diagnosis.queue import taken_tasks, untaken_tasks
 from sealyard.diagnosis.verdict import Host, Verdict, verdicts
-from sealyard.hosts.workers import worker_stats_named
+from sealyard.hosts.registration import worker_stats_named
 
 SIGNS = {"working": "works", "idle": "IDLE", "out": "OUT "}
 

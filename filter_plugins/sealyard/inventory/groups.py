@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from sealyard.inventory.checks.inventory import MINER_GROUPS, WORKER_GROUPS
+from sealyard.variables.inventory import MINER_GROUPS, WORKER_GROUPS
 
 PARENTS: Final = {"daemon": ("daemon_public", "daemon_private"), "miner": MINER_GROUPS, "worker": WORKER_GROUPS}
 """Each has one meaning, so an inventory need not write it, and one that forgets a child in it is completed."""

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from sealyard.inventory.checks import (
     config,
-    fork,
     groups,
     hardware,
     lotus,
@@ -18,12 +17,13 @@ from sealyard.inventory.checks import (
     rdma,
     secrets,
     shares,
+    stack,
     storage,
     variables,
 )
 from sealyard.inventory.checks import plan as plan_checks
-from sealyard.inventory.checks.inventory import Check, Inventory, Plan, problem
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Check, Inventory, Plan, problem
 
 CHECKS: tuple[Check, ...] = (
     groups.check_group_names,
@@ -39,13 +39,9 @@ CHECKS: tuple[Check, ...] = (
     variables.check_actor,
     secrets.check_vault_values,
     secrets.check_wallet_keys,
-    lotus.check_stack,
-    fork.check_sector_counter,
-    fork.check_scheduler,
-    fork.check_counter_seed,
-    fork.check_layout,
-    fork.check_deal_libp2p,
-    fork.check_generation,
+    stack.check_stack,
+    stack.check_scheduler,
+    stack.check_by_stack,
     lotus.check_daemon_host,
     lotus.check_chain_start,
     lotus.check_settings,
@@ -61,10 +57,9 @@ CHECKS: tuple[Check, ...] = (
     rdma.check_rdma_mtu,
     hardware.check_declared_hardware,
     variables.check_cluster_values,
-    fork.check_limits,
     config.check_config_keys,
     plan_checks.check_pledging,
-    fork.check_counter_place,
+    stack.check_counter_place,
     plan_checks.check_stack_that_runs,
     plan_checks.check_errors,
     plan_checks.check_moves,

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sealyard.inventory.variables import cluster_options
 from sealyard.planner.document import ROLES
 from sealyard.planner.reader import input_schema
+from sealyard.variables.options import cluster_options
 
 NOT_BY_RULE: Final = {"group": "sealing_worker_group"}
 """Fields of the planner's input that are not variable `sealing_FIELD`."""

@@ -1,4 +1,4 @@
-"""Filter lotus_config: typed settings to the text of config.toml, refusing what Lotus would silently ignore."""
+"""config.toml: typed settings to the text of config.toml, refusing what Lotus would silently ignore."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any
 
 from sealyard.errors import SealyardError
 
-DATA = Path(__file__).parent / "data"
-OFFICIAL = "config_keys.json"
-"""Table of the keys of upstream Lotus."""
+UPSTREAM_KEYS = Path(__file__).parent / "data" / "config_keys.json"
+"""From node/config/types.go of Lotus v1.36.2."""
 ENABLE_KEYS = ("Subsystems.EnableMining", "Subsystems.EnableSealing", "Subsystems.EnableSectorStorage")
 # The daemon refuses a file without this line (node/config/load.go); true is its compiled default.
 SPLITSTORE = "Chainstore.EnableSplitstore"
@@ -30,13 +29,11 @@ Checks = dict[str, tuple[Callable[[Any], bool], str]]
 
 
 @cache
-def known_keys(component: str, table: str = OFFICIAL, generation: int = 2) -> Mapping[str, Entry]:
-    """Keys of 'daemon' or 'miner' as dotted TOML paths, in the order in which they are written.
-
-    `table` and `generation` are the stack's: some keys exist only in one generation.
-    """
-    keys: Mapping[str, Entry] = json.loads((DATA / table).read_text(encoding="utf-8"))[component]
-    return {key: entry for key, entry in keys.items() if entry.get("generation", generation) == generation}
+def known_keys(component: str, file: Path = UPSTREAM_KEYS) -> Mapping[str, Entry]:
+    """Keys of 'daemon' or 'miner' as dotted TOML paths, in the order in which they are written."""
+    table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    keys: Mapping[str, Entry] = table[component]
+    return keys
 
 
 def _is_int(value: Any) -> bool:
@@ -168,21 +165,19 @@ def to_toml(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
     return "\n".join(f"[{table}]\n" + "".join(f"{line}\n" for line in lines) for table, lines in tables.items())
 
 
-def lotus_config(config: Mapping[str, Any], component: str, table: str = OFFICIAL, generation: int = 2) -> str:
+def config_text(
+    config: Mapping[str, Any], component: str, keys: Mapping[str, Entry], has_splitstore: bool = True
+) -> str:
     """Turn nested settings ({table: {key: value}}) of a 'daemon' or 'miner' into the text of its config.toml.
 
     Only what is set is written; the rest stays at the compiled defaults. SealyardError lists every unknown key,
-    wrong type and value out of range at once. The key tables come from node/config/types.go of Lotus v1.36.2 and of
-    the fork of v1.12.0.
+    wrong type and value out of range at once. `keys` are those that the programs know.
     """
-    if component not in ("daemon", "miner"):
-        raise SealyardError(f"lotus_config: component {component!r} is unknown; write 'daemon' or 'miner'")
     if not isinstance(config, Mapping):
         raise SealyardError(f"lotus_config: {component} settings are no mapping; write {{table: {{key: value}}}}")
     settings = dict(flatten(config))
-    if component == "daemon" and table == OFFICIAL:
+    if component == "daemon" and has_splitstore:
         settings.setdefault(SPLITSTORE, True)
-    keys = known_keys(component, table, int(generation))
     lines = check(settings, component, keys)
     if lines:
         raise SealyardError(f"settings for the config.toml of lotus {component}:\n" + "\n".join(lines))

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sealyard.errors import SealyardError
-from sealyard.hosts.workers import TASK_TYPES
 from sealyard.lotus.figures import SECTOR_BYTES
 from sealyard.lotus.runs import members, top_of
+from sealyard.lotus.tasks import BY_TYPE
 from sealyard.operations.proving_deadline import actor_deadline_calls, result_of
 from sealyard.operations.unaccounted import AT_REST, GONE, ON_CHAIN, unaccounted_sectors, unaccounted_text
 
@@ -30,7 +30,7 @@ def tasks_in_flight(jobs: Mapping[str, Any] | None, stats: Mapping[str, Any] | N
 
     `jobs` answers WorkerJobs, `stats` WorkerStats: a running job carries its worker's id alone.
     """
-    short = {long: name for name, long in TASK_TYPES.items()}
+    short = {long: task.name for long, task in BY_TYPE.items()}
     hosts = {worker: str(entry["Info"]["Hostname"]) for worker, entry in (stats or {}).items()}
     found = []
     for worker, listed in (jobs or {}).items():

@@ -9,13 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sealyard.hardware.machine import Machine
+from sealyard.lotus.config import UPSTREAM_KEYS, Entry, known_keys
 from sealyard.lotus.figures import Figures
 from sealyard.plan.layout import Layout, Slot
 from sealyard.plan.types import Counter, PathPlan, WorkerPlan
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,14 @@ class Stack(ABC):
     installable: ClassVar[bool] = True
     """Whether playbooks can install it; what cannot be is planned only."""
 
+    # What an inventory says
+    checks: ClassVar[tuple[Check, ...]] = ()
+    """What only its inventories can get wrong."""
+    scheduler_choice: ClassVar[str] = ""
+    """The value of sealing_scheduler that means this stack; "" for none."""
+    config_keys_file: ClassVar[Path] = UPSTREAM_KEYS
+    """Keys of config.toml that its programs know."""
+
     # What roles and playbooks ask, as `facts`
     scheduler: ClassVar[str] = "the official scheduler"
     """Who gives out its tasks, as people call it."""
@@ -76,8 +87,6 @@ class Stack(ABC):
     """Whether flags say what a miner does, and the settings have no word for it."""
     has_path_groups: ClassVar[bool] = True
     """Whether a sector path's file says where PC1 output may go."""
-    config_keys: ClassVar[str] = "config_keys.json"
-    """The table of keys that its config.toml may have, in lotus/data."""
     limits_in_files: ClassVar[bool] = False
     """Whether a worker reads its limits, and whether it is out of work, from a file of its own."""
     names_workers_by_host: ClassVar[bool] = False
@@ -176,6 +185,14 @@ class Stack(ABC):
         """Return what keeps the miner's scheduler from giving out anything, and the remedy, by the lines of its log."""
         return None
 
+    # Settings
+
+    def config_keys(self, component: str) -> Mapping[str, Entry]:
+        """Return the keys of config.toml of a `daemon` or `miner`, in the order in which they are written."""
+        own = self.generation
+        keys = known_keys(component, self.config_keys_file)
+        return {key: entry for key, entry in keys.items() if entry.get("generation", own) == own}
+
     # Miners
 
     def miner_problems(
@@ -203,7 +220,6 @@ class Stack(ABC):
             "counts_with_counter": self.counter_port is not None,
             "reserves_numbers": self.counter_port is None and self.installable,
             "duties_in_flags": self.duties_in_flags,
-            "config_keys": self.config_keys,
             "limits_in_files": self.limits_in_files,
             "names_workers_by_host": self.names_workers_by_host,
             "finds_sectors": self.finds_sectors,

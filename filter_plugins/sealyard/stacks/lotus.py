@@ -22,6 +22,7 @@ class Lotus(Stack):
     """Lotus as released: the miner's scheduler counts what each worker process reports."""
 
     name = "lotus"
+    scheduler_choice = "official"
     side_tasks = frozenset(("UNS", "RU"))
     shares_scratch = True
 

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Iterator, Mapping
 
 from sealyard import stacks
-from sealyard.inventory.checks.fork import generation
-from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import shown
-from sealyard.lotus.config import entry_for, flatten, known_keys, problems_of
+from sealyard.inventory.checks.stack import stack_of
+from sealyard.lotus.config import entry_for, flatten, problems_of
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory, Plan, problem
+from sealyard.variables.options import shown
 
 CONFIGS = {
     "lotus_daemon_config": "daemon",
@@ -29,10 +29,7 @@ def check_config_keys(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
             settings = variables.get(name)
             if not isinstance(settings, Mapping):
                 continue
-            name_of_stack = inventory.text(host, "sealing_stack", "lotus")
-            known = name_of_stack if name_of_stack in stacks.names() else "lotus"
-            stack = stacks.get(known, generation(inventory, host))
-            keys = known_keys(component, stack.config_keys, stack.generation)
+            keys = (stack_of(inventory, host) or stacks.get("lotus")).config_keys(component)
             for path, value in flatten(settings):
                 entry = entry_for(path, keys)
                 if entry is None:

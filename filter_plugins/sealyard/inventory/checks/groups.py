@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealyard.inventory.checks.inventory import (
+from sealyard.problem import Problem
+from sealyard.variables.inventory import (
     MINER_GROUPS,
     PARENT_GROUPS,
     ROLE_GROUPS,
@@ -13,8 +14,7 @@ from sealyard.inventory.checks.inventory import (
     Plan,
     problem,
 )
-from sealyard.inventory.variables import nearest
-from sealyard.problem import Problem
+from sealyard.variables.options import nearest
 
 
 def check_group_names(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

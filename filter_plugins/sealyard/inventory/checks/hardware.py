@@ -8,8 +8,8 @@ from typing import Any
 
 from sealyard.hardware.declared import HardwareError, normalise
 from sealyard.hardware.quantities import pci_key
-from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory, Plan, problem
 
 MEMORY_TOLERANCE = 0.1
 """A machine shows less memory than was bought: firmware and the kernel keep some."""

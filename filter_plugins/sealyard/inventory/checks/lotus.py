@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sealyard.inventory.checks.inventory import LOTUS_GROUPS, MINER_GROUPS, PLACEHOLDER, Inventory, Plan, problem
-from sealyard.inventory.variables import Unreadable, nearest, shown
 from sealyard.problem import Problem
+from sealyard.variables.inventory import LOTUS_GROUPS, MINER_GROUPS, PLACEHOLDER, Inventory, Plan, problem
+from sealyard.variables.options import Unreadable, nearest, shown
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ARCHIVE_KEYS = ("default", "x86_64", "aarch64", "amd", "intel")
@@ -59,15 +59,6 @@ def _check_archive(host: str, key: str, archive: Any) -> Iterator[Problem]:
     elif not SHA256.fullmatch(checksum):
         text = f"is no SHA-256: it has {len(checksum)} characters and needs 64 of 0-9 a-f"
         yield problem(host, f"{where}.sha256", shown("", checksum), text, remedy)
-
-
-def check_stack(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
-    """Stack force_remote_worker can be planned; no playbook installs it."""
-    for host in inventory.hostvars:
-        stack = inventory.text(host, "sealing_stack")
-        if stack == "force_remote_worker":
-            text = "can be planned (playbooks/plan.yml) and not yet be installed"
-            yield problem(host, "sealing_stack", stack, text, "sealing_stack: lotus or lotus_distributed")
 
 
 def check_daemon_host(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

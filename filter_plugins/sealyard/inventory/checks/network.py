@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sealyard.inventory.checks.inventory import LOTUS_GROUPS, WORKER_GROUPS, Inventory, Plan, problem
-from sealyard.inventory.variables import shown
 from sealyard.problem import Problem
+from sealyard.variables.inventory import LOTUS_GROUPS, WORKER_GROUPS, Inventory, Plan, problem
+from sealyard.variables.options import shown
 
 PRIVATE_NETWORKS = tuple(
     ipaddress.ip_network(block)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.inventory.planner_input import variable_of
-from sealyard.inventory.variables import shown
 from sealyard.planner.pledging import TooMuch, pledge_pace
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory, Plan, problem
+from sealyard.variables.options import shown
 
 
 def check_errors(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

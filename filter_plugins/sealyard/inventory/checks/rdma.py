@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory, Plan, problem
 
 DEFAULT_MTU = 9000
 

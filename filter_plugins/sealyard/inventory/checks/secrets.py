@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sealyard.inventory.checks.inventory import PLACEHOLDER, Inventory, Plan, problem
-from sealyard.inventory.variables import Unreadable
 from sealyard.problem import Problem
+from sealyard.variables.inventory import PLACEHOLDER, Inventory, Plan, problem
+from sealyard.variables.options import Unreadable
 
 FORBIDDEN_ENVIRONMENT = {
     "LOTUS_MINER_NO_SLASHFILTER": "it removes the guard against mining two blocks in one round",

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from sealyard.inventory.checks.inventory import Inventory, Plan, problem
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory, Plan, problem
 
 SYSTEM_TREES = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc"),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
 from sealyard.problem import Problem
+from sealyard.variables.inventory import MINER_GROUPS, Inventory, Plan, problem
 
 
 def check_stores(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

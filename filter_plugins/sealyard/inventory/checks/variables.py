@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from sealyard.inventory.checks.inventory import Inventory, Plan, problem
-from sealyard.inventory.variables import RENAMED, Unreadable, findings, nearest, shown
 from sealyard.problem import Problem
+from sealyard.variables.inventory import Inventory, Plan, problem
+from sealyard.variables.options import RENAMED, Unreadable, findings, nearest, shown
 
 SECTOR_SIZES = {
     "devnet": ("2KiB", "8MiB", "512MiB"),

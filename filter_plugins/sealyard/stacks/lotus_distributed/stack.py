@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from sealyard.hardware.machine import Machine
@@ -19,6 +20,7 @@ from sealyard.plan.paths import empty_path, path_id
 from sealyard.plan.types import Counter, PathPlan, WorkerPlan
 from sealyard.stacks.base import Stack, WorkerPlace
 from sealyard.stacks.gpu import proofs_environment
+from sealyard.stacks.lotus_distributed.checks import CHECKS
 from sealyard.stacks.lotus_distributed.duties import PATTERNS, SWITCHES, duty_problems
 from sealyard.stacks.lotus_distributed.myscheduler import limit_flags, limits_file, with_limits
 from sealyard.stacks.processes import merge_processes
@@ -41,9 +43,11 @@ class Fork(Stack):
     refuses_shared_scratch = "is another host's scratch, and lotus_distributed keeps each worker's path apart"
     counter_port = 1357
     scheduler = "myScheduler"
+    scheduler_choice = "myscheduler"
+    checks = CHECKS
+    config_keys_file = Path(__file__).parent / "config_keys.json"
     duties_in_flags = True
     has_path_groups = False
-    config_keys = "config_keys_fork.json"
     finds_sectors = True
     has_f3 = False
     has_quic = False

@@ -1,25 +1,21 @@
-"""What only stack lotus_distributed can get wrong: who gives out sector numbers, and where the limits are written."""
+"""What only an inventory of the fork can get wrong: who gives out sector numbers, and where the limits are written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from sealyard.hosts.miners import plan_counter_process
-from sealyard.inventory.checks.inventory import MINER_GROUPS, Inventory, Plan, problem
-from sealyard.inventory.variables import nearest, shown
-from sealyard.plan.applied import counting_processes
 from sealyard.problem import Problem
 from sealyard.stacks.lotus_distributed.myscheduler import KEYS as MYSCHEDULER_KEYS
+from sealyard.variables.inventory import MINER_GROUPS, Inventory, Plan, problem
+from sealyard.variables.options import nearest, shown
 
 FORK: Final = "lotus_distributed"
-STACK_OF_SCHEDULER: Final = {"official": "lotus", "myscheduler": FORK}
-SCHEDULER_OF_STACK: Final = {stack: scheduler for scheduler, stack in STACK_OF_SCHEDULER.items()}
 FIRST_GENERATION_KEYS: Final = ("PreCommit1Max", "PreCommit1HoldMax")
 MINER_CONFIGS: Final = ("lotus_miner_config", *(f"{group}_config" for group in MINER_GROUPS))
 
 
-def _fork_hosts(inventory: Inventory, *groups: str) -> list[str]:
+def _hosts(inventory: Inventory, *groups: str) -> list[str]:
     """Return the hosts of the fork, of any of `groups` where some are given."""
     hosts = inventory.hosts(*groups) if groups else list(inventory.hostvars)
     return [host for host in hosts if inventory.text(host, "sealing_stack") == FORK]
@@ -32,7 +28,7 @@ def generation(inventory: Inventory, host: str) -> int:
 
 def check_sector_counter(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Exactly one process gives out sector numbers, and it is a miner."""
-    if not _fork_hosts(inventory):
+    if not _hosts(inventory):
         return
     counters = list(inventory.groups.get("sector_counter", ()))
     miners = inventory.hosts(*MINER_GROUPS)
@@ -48,18 +44,10 @@ def check_sector_counter(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
         yield problem("groups", "sector_counter", counters[0], text, f"one miner host, such as {first}")
 
 
-def check_scheduler(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
-    """A scheduler belongs to its stack: the fork with AllowMyScheduler off schedules nothing at all."""
-    for host in inventory.hostvars:
-        scheduler, stack = inventory.value(host, "sealing_scheduler"), inventory.text(host, "sealing_stack", "lotus")
-        wanted = STACK_OF_SCHEDULER.get(str(scheduler)) if scheduler is not None else None
-        if wanted and stack in SCHEDULER_OF_STACK and wanted != stack:
-            text = (
-                f"is no scheduler of stack {stack}: Lotus has no myScheduler, and the fork gives out no task without it"
-            )
-            remedy = f"{SCHEDULER_OF_STACK[stack]}, or sealing_stack: {wanted} and playbooks/scheduler_switch.yml"
-            yield problem(host, "sealing_scheduler", str(scheduler), text, remedy)
-        for name in MINER_CONFIGS if stack == FORK and generation(inventory, host) == 2 else ():
+def check_scheduler_switched_off(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
+    """The fork with AllowMyScheduler off schedules nothing at all."""
+    for host in _hosts(inventory):
+        for name in MINER_CONFIGS if generation(inventory, host) == 2 else ():
             tables = inventory.value(host, name, {})
             storage = tables.get("Storage") if isinstance(tables, Mapping) else None
             if isinstance(storage, Mapping) and storage.get("AllowMyScheduler") is False:
@@ -72,7 +60,7 @@ def check_scheduler(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
 
 def check_counter_seed(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """The seed counts as issued; what the plan says is taken must be below it."""
-    for host in _fork_hosts(inventory, "sector_counter"):
+    for host in _hosts(inventory, "sector_counter"):
         seed, start = inventory.value(host, "sector_counter_seed"), inventory.value(host, "sealing_sector_number_start")
         if isinstance(seed, int) and isinstance(start, int) and 0 < seed < start - 1:
             text = f"is below {start - 1}, the last number that sealing_sector_number_start says is taken"
@@ -83,7 +71,7 @@ def check_counter_seed(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
 
 def check_layout(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """One miner for everything is upstream Lotus's; the fork's flags only take duties away."""
-    for host in _fork_hosts(inventory):
+    for host in _hosts(inventory):
         if inventory.text(host, "sealing_miner_layout") == "single":
             text = "is one official miner, and sealing_stack is lotus_distributed"
             yield problem(host, "sealing_miner_layout", "single", text, "split, or sealing_stack: lotus beside it")
@@ -91,7 +79,7 @@ def check_layout(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
 
 def check_deal_libp2p(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """A deal miner is reached over libp2p."""
-    for host in _fork_hosts(inventory, "deal_miner"):
+    for host in _hosts(inventory, "deal_miner"):
         for name in ("lotus_miner_config", "deal_miner_config"):
             tables = inventory.value(host, name, {})
             subsystems = tables.get("Subsystems") if isinstance(tables, Mapping) else None
@@ -102,7 +90,7 @@ def check_deal_libp2p(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
 
 def check_generation(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Limits are written where the fork's generation reads them."""
-    for host in _fork_hosts(inventory):
+    for host in _hosts(inventory):
         if generation(inventory, host) == 1:
             if inventory.value(host, "sealing_worker_limits"):
                 value = shown("", inventory.value(host, "sealing_worker_limits"))
@@ -122,7 +110,7 @@ def check_generation(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
 
 def check_limits(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Limits set by hand are limits the fork knows, and no PC1 more than the plan has memory and cores for."""
-    for host in _fork_hosts(inventory):
+    for host in _hosts(inventory):
         limits = inventory.value(host, "sealing_worker_limits")
         if not isinstance(limits, Mapping) or generation(inventory, host) == 1:
             continue
@@ -141,12 +129,12 @@ def check_limits(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
             yield problem(host, "sealing_worker_limits.PreCommit1Max", str(wanted), text, remedy)
 
 
-def check_counter_place(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
-    """The sector counter would start on another host while the one of the plan in force runs."""
-    # A host that left the inventory stays in the plan in force, because its sector numbers stay taken.
-    old = counting_processes(inventory.applied)
-    new = plan_counter_process(plan)
-    if new and old and new not in old and "counter" not in inventory.changes:
-        text = f"gives out the sector numbers in this inventory, and {old[0]} does so now: two would give out the same"
-        remedy = f"sector_counter: {old[0].partition('/')[0]}, or move it with playbooks/sector_counter_move.yml"
-        yield problem("groups", "sector_counter", new, text, remedy)
+CHECKS: Final = (
+    check_sector_counter,
+    check_scheduler_switched_off,
+    check_counter_seed,
+    check_layout,
+    check_deal_libp2p,
+    check_generation,
+    check_limits,
+)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sealyard.inventory.variables import Options, Unreadable
 from sealyard.lotus.tasks import GROUPS as TASK_GROUPS
 from sealyard.problem import Problem
+from sealyard.variables.options import Options, Unreadable
 
 ROLE_GROUPS = (
     "daemon_public",
