@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from functools import cache
 
 import pytest
-from sealyard.inventory.checks.inventory import ROLE_GROUPS
+from sealyard.variables.inventory import ROLE_GROUPS
 
 from lab import docs
 from tests.unit.test_repository import ROOT, texts
