@@ -144,3 +144,8 @@ def test_the_readmes_lead_to_the_same_places() -> None:
 def test_the_readmes_tell_every_group(page: str) -> None:
     told = re.findall(r"^\| `(\w+)` \|", read(page), re.MULTILINE)
     assert set(told) == {*ROLE_GROUPS, "rdma"}
+
+
+def test_the_architecture_tells_the_order_of_a_run() -> None:
+    steps = re.findall(r"^\d+\. `(playbooks/\w+\.yml)`", read("docs/architecture.md"), re.MULTILINE)
+    assert steps == re.findall(r"import_playbook: (\S+)", read("site.yml"))
