@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,3 +147,38 @@ def test_the_operators_own_template_wins(tmp_path: Path) -> None:
     assert [entry["content"] for entry in done] == ["mine\n", "beside the inventory\n"]
     with pytest.raises(AnsibleActionFail, match=r"/x: .*gone\.j2"):
         action(tmp_path, files=[{"path": "/x", "template": "gone.j2"}])
+
+
+def test_a_failure_of_the_module_names_host_and_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.j2").write_text("x\n")
+    arguments = {"files": [{"path": "/x.service", "template": str(tmp_path / "own.j2")}]}
+    made = ACTION.ActionModule(
+        task=Task(tmp_path, arguments),
+        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir=None)),
+        play_context=PlayContext(),
+        loader=DataLoader(),
+        templar=None,
+        shared_loader_obj=None,
+    )
+    failure = {"failed": True, "msg": "/x.service:2: Unknown key"}
+    monkeypatch.setattr(ACTION.ActionBase, "run", lambda self, tmp, variables: {})
+    monkeypatch.setattr(made, "_execute_module", lambda **_: dict(failure))
+    said = made.run(task_vars={"inventory_hostname": "pc1-a"})["msg"]
+    assert said == f"pc1-a: /x.service:2: Unknown key. /x.service comes from {tmp_path}/own.j2"
+
+
+UNIT_TEMPLATE = re.compile(r"\.(service|timer|mount|path|socket)\.j2$|drop-in\.conf\.j2$")
+UNITS = sorted(path for path in ROOT.glob("roles/*/templates/*.j2") if UNIT_TEMPLATE.search(path.name))
+
+
+@pytest.mark.parametrize("template", UNITS, ids=lambda path: path.name)
+def test_every_value_of_a_unit_goes_through_the_one_filter(template: Path) -> None:
+    written = re.findall(r"\{\{(.*?)\}\}", template.read_text(), re.DOTALL)
+    assert not [each for each in written if "systemd_quoted" not in each]
+
+
+def test_no_role_reads_a_template_or_a_file_by_lookup() -> None:
+    texts = {path: path.read_text() for path in ROOT.glob("roles/*/*/*.yml")}
+    assert not [
+        str(path) for path, text in texts.items() if re.search(r"lookup\('ansible.builtin.(template|file)'", text)
+    ]
