@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 
 def optional() -> Any:
@@ -25,20 +25,34 @@ def plain_keys(kind: type) -> tuple[tuple[str, str, bool], ...]:
     return found
 
 
+_ATOMS: Final = frozenset((str, int, float, bool, type(None)))
+
+
 def to_plain(value: Any) -> Any:
-    """Return dataclasses as dictionaries and tuples as lists, all the way down."""
+    """Return dataclasses as dictionaries and tuples as lists, all the way down.
+
+    What stands in several places of the value is converted once and stands in several places of the result.
+    """
+    return value if type(value) in _ATOMS else _convert(value, {})
+
+
+def _convert(value: Any, done: dict[int, Any]) -> Any:
+    known = done.get(id(value))
+    if known is not None:
+        return known
     kind = type(value)
-    if kind is str or kind is int or value is None or kind is bool or kind is float:
-        return value
+    found: Any
     if kind is tuple or kind is list:
-        return [to_plain(one) for one in value]
-    if is_dataclass(value):
+        found = [one if type(one) in _ATOMS else _convert(one, done) for one in value]
+    elif kind in _KEYS or is_dataclass(kind):
         found = {}
         for attribute, key, left_out in plain_keys(kind):
             own = getattr(value, attribute)
             if own is not None or not left_out:
-                found[key] = to_plain(own)
-        return found
-    if isinstance(value, Mapping):
-        return {key: to_plain(own) for key, own in value.items()}
-    return value
+                found[key] = own if type(own) in _ATOMS else done.get(id(own)) or _convert(own, done)
+    elif isinstance(value, Mapping):
+        found = {key: own if type(own) in _ATOMS else _convert(own, done) for key, own in value.items()}
+    else:
+        return value
+    done[id(value)] = found
+    return found

@@ -58,7 +58,7 @@ class WorkerPlan:
 
     def does(self, *tasks: str) -> bool:
         """Whether it does one of these tasks."""
-        return any(task in self.tasks for task in tasks)
+        return not set(tasks).isdisjoint(self.tasks)
 
 
 @dataclass(frozen=True, slots=True)

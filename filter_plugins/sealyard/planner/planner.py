@@ -231,11 +231,18 @@ class _Places:
         self.smooth = {(name, "seal") for name, host in doc.hosts.items() if host.smooth_pledging}
         self.group_ids = grouped.group_ids(doc, list(groups)) if stack.numbers_groups else {}
         self.ids_of_miner: dict[Owner | None, list[int]] = {}
+        self.known: dict[tuple[str | None, ...], stacks.WorkerPlace] = {}
         for group in groups if stack.numbers_groups else ():
             self.ids_of_miner.setdefault(miner_of_group.get(group.name), []).append(self.group_ids[group.name])
 
     def of(self, host: Host, worker: WorkerPlan) -> stacks.WorkerPlace:
         """Return the place of a worker; one without a group serves all groups of its miner."""
+        key = (host.name, worker.group, worker.miner, worker.miner_role)
+        if key not in self.known:
+            self.known[key] = self._place(host, worker)
+        return self.known[key]
+
+    def _place(self, host: Host, worker: WorkerPlan) -> stacks.WorkerPlace:
         owner = (worker.miner, worker.miner_role) if worker.miner and worker.miner_role else None
         own = [self.group_ids[worker.group]] if worker.group and self.group_ids else []
         return stacks.WorkerPlace(
