@@ -12,6 +12,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from jinja2 import TemplateError
+from sealyard.variables.options import FORMER
 
 ROOT = Path(__file__).parents[2]
 OWN = {"sealing_data_dir": "/a", "sealing_config_dir": "/b", "sealing_counter_state_dir": "/c"}
@@ -97,3 +98,14 @@ def test_no_role_falls_back_to_a_default_path(variables: dict[str, Any]) -> None
 )
 def test_a_role_follows_the_cluster(variables: dict[str, Any], name: str, value: Any) -> None:
     assert variables[name] == value
+
+
+@pytest.mark.parametrize(("former", "now"), sorted(FORMER.items()))
+def test_a_former_name_still_works(former: str, now: str) -> None:
+    """An inventory that was written for an earlier release is not read as if it said nothing."""
+    defaults = load(ROOT / "roles/sealing/defaults/main.yml") | load(ROOT / "roles/sealing/vars/main.yml")
+    asked = trust_as_template("{{ " + now + " }}")
+    given = {name: value for name, value in GIVEN.items() if name not in OWN}
+    own = {**defaults, **given, former: "mine"}
+    assert Templar(loader=DataLoader(), variables=own).template(asked) == "mine"
+    assert Templar(loader=DataLoader(), variables={**own, now: "this"}).template(asked) == "this"

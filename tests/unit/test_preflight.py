@@ -114,7 +114,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("lotus_daemon_config_dir", "sealing_config_dir"), ("lotus_install_root", "sealing_install_root")],
+    [("lotus_daemon_config_dir", "sealing_config_dir"), ("lotus_miner_group", "sealing_user_group")],
 )
 def test_a_roles_own_copy_of_a_cluster_variable_is_told_by_the_clusters_name(old: str, new: str) -> None:
     groups, hostvars = inventory()

@@ -21,14 +21,22 @@ Options = Mapping[str, Mapping[str, Any]]
 PLAN_FACTS = ("sealing_plan", "sealing_cluster_plan", "sealing_host_plan", "sector_counter_move")
 """How the names begin that playbooks/plan.yml sets on hosts: results, not input. The last one is of the playbook."""
 
-RENAMED: Final = {
+FORMER: Final = {
     "lotus_install_root": "sealing_install_root",
-    "lotus_miner_group": "sealing_user_group",
     "proof_parameters_dir": "sealing_parameters_dir",
+    "proof_parameters_parents_dir": "sealing_parents_dir",
     "proof_parameters_trust": "sealing_trust_parameters",
-    "sector_counter_backup_dir": "sealing_counter_backup_dir",
-    "sector_counter_group": "sealing_user_group",
     "sector_counter_state_dir": "sealing_counter_state_dir",
+    "sector_counter_backup_dir": "sealing_counter_backup_dir",
+    "base_user_uid": "sealing_user_uid",
+    "base_user_gid": "sealing_user_gid",
+    "base_nofile_minimum": "sealing_nofile_minimum",
+    "base_config_dir": "sealing_config_dir",
+}
+"""Former names of variables that are the cluster's now: they still work, and are judged as what they are called now."""
+RENAMED: Final = {
+    "lotus_miner_group": "sealing_user_group",
+    "sector_counter_group": "sealing_user_group",
 }
 """Variables of roles that are the cluster's now; ROLE_X that is sealing_X is found without."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from sealyard.problem import Problem
 from sealyard.variables.inventory import Inventory, Plan, problem
-from sealyard.variables.options import RENAMED, Unreadable, findings, nearest, shown
+from sealyard.variables.options import FORMER, RENAMED, Unreadable, findings, nearest, shown
 
 SECTOR_SIZES = {
     "devnet": ("2KiB", "8MiB", "512MiB"),
@@ -42,6 +42,7 @@ def check_variables(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     prefixes = sorted((*inventory.roles, "sealing"), key=len, reverse=True)
     known = {name: option for options in inventory.roles.values() for name, option in options.items()}
     known.update(inventory.cluster)
+    known.update({old: inventory.cluster[new] for old, new in FORMER.items() if new in inventory.cluster})
     for host, variables in inventory.hostvars.items():
         for name, value in variables.items():
             if name in known:
