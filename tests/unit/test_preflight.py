@@ -114,12 +114,21 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("lotus_daemon_config_dir", "sealing_config_dir"), ("lotus_miner_group", "sealing_user_group")],
+    [("lotus_daemon_config_dir", "sealing_config_dir"), ("lotus_daemon_user", "sealing_user")],
 )
 def test_a_roles_own_copy_of_a_cluster_variable_is_told_by_the_clusters_name(old: str, new: str) -> None:
     groups, hostvars = inventory()
     hostvars["box"][old] = "/x"
     assert [one.remedy for one in check(groups, hostvars)] == [f"{new}:"]
+
+
+def test_a_former_name_is_judged_as_what_it_is_called_now() -> None:
+    groups, hostvars = inventory()
+    hostvars["box"]["lotus_install_root"] = "/x"
+    assert check(groups, hostvars) == []
+    hostvars["box"]["lotus_install_root"] = 7
+    (told,) = check(groups, hostvars)
+    assert told.path == "box/lotus_install_root" and "not a path" in told.problem
 
 
 @pytest.mark.parametrize(
