@@ -21,7 +21,7 @@ Made from `roles/*/meta/argument_specs.yml` by `.venv/bin/python -m lab.docs`. C
 
 Variables of the whole cluster begin with `sealing_`. Most stand in `group_vars/all`; those of one host stand in its
 `host_vars`. All others have the name of their role in front. Preflight refuses a name that begins like one of these
-and is not one, and a value of another type.
+and is neither one nor a former name that still works, and a value of another type.
 
 An empty default means that nothing is set; the description says what holds then. `name[].key` is a key of each entry
 of a list. Text in `{{ }}` is worked out from other variables on each host.
