@@ -96,6 +96,13 @@ def test_snap_updates_get_a_gpu_of_their_own() -> None:
     assert [path["path"] for path in stores] == ["/sealer", "/mnt/s"]
 
 
+def test_the_page_shows_them_among_the_stages() -> None:
+    found = planned(["unseal_worker", "snap_worker"], TWO_GPUS)
+    page = render(found, {"w": normalise(TWO_GPUS)})
+    assert "unseal</tspan>" in page and "replica update</tspan>" in page and "no group" in page
+    assert "C2 pool" not in page
+
+
 def test_one_gpu_is_not_shared_by_snap_updates_and_proofs() -> None:
     (error,) = planned(["pc2_worker", "snap_worker", "pc1_worker"], ONE_GPU)["errors"]
     assert error["path"] == "hosts.w.roles" and "has one GPU" in error["problem"] and "snap_worker" in error["remedy"]

@@ -43,7 +43,7 @@ def _task_class(tasks: Sequence[str]) -> str:
         return "t-all" if "PC2" in tasks or "C2" in tasks else "t-pc1"
     if "PC2" in tasks:
         return "t-both" if "C2" in tasks else "t-pc2"
-    return "t-c2"
+    return "t-pc1" if "UNS" in tasks else "t-c2"
 
 
 def draw_machine(slice_: Mapping[str, Any], hw: Mapping[str, Any]) -> str:

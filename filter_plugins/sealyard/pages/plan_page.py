@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sealyard.hardware.declared import HardwareError, normalise
+from sealyard.lotus.tasks import BY_NAME, SWITCHED
 from sealyard.pages.group_drawing import draw_groups
 from sealyard.pages.machine_drawing import (
     BYTES_PER_PIXEL_MEMORY,
@@ -33,8 +34,8 @@ PATTERNS: Final = (
     '<rect width="4" height="4" class="hatch-bg"/><rect width="1.6" height="4" class="hatch-fg"/>'
     "</pattern></defs></svg>"
 )
-STAGES: Final = ("AP", "PC1", "PC2", "C2")
-STAGE_NAMES: Final = {"AP": "add piece", "PC1": "precommit 1", "PC2": "precommit 2", "C2": "commit 2"}
+STAGES: Final = tuple(task.name for task in SWITCHED)
+"""Tasks that hosts are given, in the order of a sector's way."""
 
 Plan = Mapping[str, Any]
 
@@ -180,7 +181,7 @@ def _stages(capacity: Mapping[str, Any]) -> str:
         words = f"{rate_text(able)} per day · {int(value.get('workers', 0)):,} at once" + (" · binds" if binds else "")
         kind, hot = _stage_class(stage), " hot" if binds else ""
         out += [
-            f'<text x="0" y="{y + 14}" class="lab">{stage} <tspan class="dim">{STAGE_NAMES[stage]}</tspan></text>',
+            f'<text x="0" y="{y + 14}" class="lab">{stage} <tspan class="dim">{BY_NAME[stage].what}</tspan></text>',
             rect(left, y, max(1.0, able / most * width), 20, f"{kind} soft{hot}", 3),
             rect(left, y, min(able, reached) / most * width, 20, kind, 3),
             text(left + width + 10, y + 14, words, f"lab{hot}"),
@@ -234,7 +235,8 @@ def _switches(plan: Plan) -> str:
 
 
 def _stage_class(stage: str) -> str:
-    return {"AP": "t-pc1", "PC1": "t-pc1", "PC2": "t-pc2", "C2": "t-c2"}[stage]
+    """What is bound by cores has PC1's colour, what is bound by a GPU that of C2."""
+    return {"PC2": "t-pc2"}.get(stage, "t-c2" if BY_NAME[stage].bound_by == "gpu" else "t-pc1")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -320,7 +322,7 @@ def _card(plan: Plan, names: Sequence[str], hw: Mapping[str, Any] | None) -> str
     where: dict[str, list[str]] = defaultdict(list)
     for name in names:
         group = next((w["group"] for w in plan["hosts"][name]["workers"] if w["group"]), None)
-        where[f"group {group}" if group else "C2 pool"].append(name)
+        where[f"group {group}" if group else "C2 pool" if "C2" in tasks else "no group"].append(name)
     title = escape(names_text(names))
     count = f' <span class="count">× {len(names)}</span>' if len(names) > 1 else ""
     if len(where) == 1:
