@@ -262,6 +262,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "registration_problems": registration.registration_problems,
     "worker_stats_named": registration.worker_stats_named,
     # hosts/restarts.py
+    "unlisted_workers": restarts.unlisted_workers,
     "waiting_for_restart": restarts.waiting_for_restart,
     "worker_restart_turns": restarts.worker_restart_turns,
     # hosts/shares.py

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealyard.hosts.restarts import waiting_for_restart, worker_restart_turns
+from sealyard.hosts.restarts import unlisted_workers, waiting_for_restart, worker_restart_turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +54,17 @@ def test_who_waits_is_who_has_put_a_restart_off() -> None:
     assert waiting_for_restart(["a", "b", "c"], found) == ["a"]
 
 
+def test_the_worker_of_before_is_not_taken_for_the_new_one() -> None:
+    miner = {"key": "seal/seal", "workers": ["pc1-0"]}
+    sessions: list[dict[str, Any]] = [{"item": "pc1-0", "result": "new"}, {"item": "c2-0", "result": "other"}]
+    assert unlisted_workers([{"item": miner, "result": {"old": {}, "new": {}}}], sessions) == []
+    wrong: tuple[dict[str, Any] | None, ...] = ({"old": {}}, None)
+    for answer in wrong:
+        (said,) = unlisted_workers([{"item": miner, "result": answer}], sessions)
+        assert "seal/seal does not list pc1-0" in said
+    assert unlisted_workers([{"item": miner, "result": {"None": {}}}], []) == []
+
+
 UNIT_SET = """\
 import json, pathlib, time
 from ansible.module_utils.basic import AnsibleModule
@@ -68,16 +79,20 @@ if module.params["may_restart"]:
     if (state / f"{host}.broken").exists():
         module.fail_json(msg="systemctl restart: it is broken")
     (state / f"{host}.new").touch()
-module.exit_json(changed=waits, deferred=["w"] if waits and not module.params["may_restart"] else [])
+deferred = ["w"] if waits and not module.params["may_restart"] else []
+module.exit_json(changed=waits, restarted=["lotus-worker@w.service"], deferred=deferred)
 """
 LOTUS_RPC = """\
 import pathlib
 from ansible.module_utils.basic import AnsibleModule
-names = ("api_info_file", "api_info_variable", "method", "allow_unreachable")
+names = ("api_info_file", "api_info_variable", "method", "allow_unreachable", "repo", "wait_sec")
 module = AnsibleModule(argument_spec={name: {} for name in names}, supports_check_mode=True)
+if module.params["method"] == "Session":
+    module.exit_json(reachable=True, result="new")
 with pathlib.Path("STATE/log").open("a") as log:
     log.write("registered\\n")
-module.exit_json(reachable=False, result=None)
+gone = pathlib.Path("STATE/miner.gone").exists()
+module.exit_json(reachable=not gone, result=None if gone else {"old": {}, "new": {}})
 """
 PLAYBOOK = """\
 - hosts: all
@@ -109,7 +124,7 @@ class Fleet:
             "sealing_worker_units": [{"name": "{{ inventory_hostname }}"}],
             "sealing_worker_miners": [{"key": "seal/seal", "workers": ["w"]}],
             "sealing_stack_facts": {"names_workers_by_host": False},
-            "sealing_worker_register_timeout_sec": 1,
+            "sealing_worker_register_timeout_sec": 0,
             "sealing_config_dir": "/x",
             "sealing_data_dir": "/x",
             "sealing_host_plan": {"workers": []},
@@ -154,7 +169,7 @@ def test_a_fleet_restarts_in_turns_once_and_a_dry_run_says_how(fleet: Fleet) -> 
     assert sorted(order[:2]) == ["a1", "b1"] and order[2:] == ["a2", "a3"]
     log = (fleet.folder / "log").read_text().splitlines()
     # The second turn begins when each of the first has been verified.
-    assert sum(line.startswith("registered") for line in log[: log.index("restart a2")]) == 2
+    assert sum(line.startswith("registered") for line in log[: log.index("restart a2")]) == 4
     again = fleet.run()
     assert again.returncode == 0 and fleet.restarted() == [] and "Workers restart" not in again.stdout
 
@@ -168,5 +183,11 @@ def test_a_host_that_does_not_come_back_ends_the_run_and_the_next_goes_on(fleet:
     assert "a2: its workers did not come back from their restart: systemctl restart: it is broken" in said
     assert "Not restarted: a3." in said
     broken.unlink()
+    (fleet.folder / "miner.gone").touch()
+    done = fleet.run()
+    assert done.returncode != 0 and fleet.restarted() == ["a2"]
+    assert "seal/seal does not list w since its restart" in " ".join(done.stdout.split())
+    (fleet.folder / "a2.new").unlink()
+    (fleet.folder / "miner.gone").unlink()
     assert fleet.run().returncode == 0
     assert fleet.restarted() == ["a2", "a3"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -31,3 +31,19 @@ def restart_pool(host_plan: Mapping[str, Any]) -> tuple[str, ...]:
 def waiting_for_restart(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the hosts of this run on which module unit_set has put a restart off."""
     return [host for host in hosts if (hostvars[host].get("sealing_worker_run") or {}).get("deferred")]
+
+
+def unlisted_workers(answers: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which restarted workers their miners do not have again, a sentence each.
+
+    `answers` are those to WorkerStats of a loop over `worker_miners`, `sessions` those of the workers to Session, of a
+    loop over their names. A miner goes on listing the worker of before for a while, as good as new: the session tells
+    the two apart.
+    """
+    return [
+        f"{answer['item']['key']} does not list {worker['item']} since its restart: read journalctl -u "
+        f"lotus-worker@{worker['item']}"
+        for answer in answers
+        for worker in sessions
+        if worker["item"] in answer["item"]["workers"] and str(worker.get("result")) not in (answer.get("result") or {})
+    ]
