@@ -129,22 +129,82 @@ def test_the_fork_unseals_on_a_worker_of_its_own_too() -> None:
 
 
 def test_the_plan_says_what_a_deal_miner_queues_and_nobody_takes() -> None:
-    def told(stack: str, *groups: str) -> list[str]:
+    def told(stack: str, *groups: str, own: tuple[str, ...] = ()) -> list[str]:
         host = {
             "roles": ["pc1_worker", "pc2_worker", "c2_worker", *groups],
             "hardware": TWO_GPUS,
             "address": "10.0.0.2",
         }
         miner = {"roles": ["seal_miner", "winning_miner", "window_miner", "deal_miner"], "address": "10.0.0.1"}
-        document = {"settings": {"stack": stack, "sector_size": "32GiB"}, "hosts": {"m": miner, "w": host}}
+        hosts = {"m": miner, "w": host} | ({"side": host | {"roles": list(own)}} if own else {})
+        document = {"settings": {"stack": stack, "sector_size": "32GiB"}, "hosts": hosts}
         return [warning for warning in plan(document)["warnings"] if "waits for ever" in warning]
 
     assert told("lotus") == [
         "no host does UNS (unseal) and no RU (replica update): what a deal miner queues of it waits for ever; "
         "unseal_worker and snap_worker would give it to hosts"
     ]
-    assert "RU" not in told("lotus", "snap_worker")[0] and told("lotus", "snap_worker", "unseal_worker") == []
+    assert "RU" not in told("lotus", own=("snap_worker",))[0]
+    assert told("lotus", own=("snap_worker", "unseal_worker")) == []
+    assert told("lotus", "snap_worker", own=("unseal_worker",)) == [  # a host that seals serves its group's miner
+        "no worker of the deal miner does RU (replica update): what it queues of it waits for ever; snap_worker on "
+        "hosts that seal nothing would give it to them"
+    ]
     assert told("lotus_distributed") == []  # its PC1 workers unseal, and it knows no snap updates
+
+
+@pytest.mark.parametrize(("miners", "owner"), [(["seal_miner"], ("m", "seal")), (["deal_miner"], ("m", "deal"))])
+def test_a_host_that_only_unseals_has_a_miner_though_nobody_seals(miners: list[str], owner: tuple[str, str]) -> None:
+    worker = {"roles": ["unseal_worker"], "hardware": TWO_GPUS, "address": "10.0.0.2"}
+    found = plan({"hosts": {"m": {"roles": miners, "address": "10.0.0.1"}, "w": worker}})
+    assert found["errors"] == []
+    assert {(w["miner"], w["miner_role"]) for w in found["hosts"]["w"]["workers"]} == {owner}
+
+
+def test_without_a_gpu_snap_workers_keep_to_a_node_and_leave_room_to_unseal() -> None:
+    found = planned(["snap_worker", "unseal_worker"], TWO_GPUS | {"gpus": []})
+    assert found["errors"] == []
+    assert [w["numa_node"] for w in workers(found, "RU")] == [0, 1] and workers(found, "UNS")
+
+
+def test_a_worker_whose_memory_spans_nodes_is_bound_to_none() -> None:
+    hardware = {"cpu": "EPYC 7542 x2", "nps": 4, "memory": "1TiB", "gpus": ["RTX 3080", "RTX 3080"]}
+    # The first takes all 128 GiB of the node that both GPUs are near.
+    assert [w["numa_node"] for w in workers(planned(["snap_worker"], hardware), "RU")] == [0, None]
+
+
+@pytest.mark.parametrize(
+    ("roles", "hardware", "host", "value", "problem"),
+    [
+        (
+            ["c2_worker", "unseal_worker"],
+            ONE_GPU | {"memory": "192GiB"},
+            {},
+            "unseal_worker",
+            "193 GiB for all workers",
+        ),
+        (["pc1_worker", "pc2_worker", "snap_worker"], TWO_GPUS | {"memory": "200GiB"}, {}, "snap_worker", "one PC1"),
+        (["pc1_worker", "unseal_worker"], ONE_GPU, {"reserved_cores": 90}, 90, "are reserved for the system"),
+        (
+            ["pc1_worker", "pc2_worker", "unseal_worker"],
+            ONE_GPU | {"memory": "96GiB"},
+            {},
+            96 << 30,
+            "memory for not one PC1",
+        ),
+    ],
+)
+def test_one_cause_is_one_problem(
+    roles: list[str], hardware: Any, host: dict[str, Any], value: Any, problem: str
+) -> None:
+    (error,) = planned(roles, hardware, **host)["errors"]
+    assert error["value"] == value and problem in error["problem"]
+
+
+def test_proofs_keep_a_gpu_that_is_large_enough() -> None:
+    hardware = TWO_GPUS | {"gpus": ["RTX 3080", {"name": "RTX 3080", "memory": "4GiB"}]}
+    (error,) = planned(["c2_worker", "snap_worker"], hardware)["errors"]
+    assert error["problem"].startswith("has one GPU with enough memory")
 
 
 ROLES = ["pc1_worker", "pc2_worker", "c2_worker", "unseal_worker", "snap_worker"]

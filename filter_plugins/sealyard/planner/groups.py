@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealyard.plan.types import Move, Owner
@@ -171,28 +171,38 @@ def assign_pool(
     doc: Document,
     pool: list[str],
     reports: Mapping[str, HostReport],
+    miners: Sequence[Owner],
     groups: list[Group],
     miner_of_group: dict[str, Owner],
 ) -> dict[str, Owner]:
-    """C2 hosts serve one miner each, shared out as the groups' throughput is."""
+    """Hosts outside groups serve one miner each, C2 hosts shared out as the groups' throughput is.
+
+    One that only unseals or snaps serves the miner that takes in deals, where there is one.
+    """
     shares: dict[str, float] = {}
-    owner_of: dict[str, Owner] = {}
+    owner_of = {_key(owner): owner for owner in miners}
     for group in groups:
         owner = miner_of_group.get(group.name)
         if owner is not None:
             shares[_key(owner)] = shares.get(_key(owner), 0.0) + group.throughput
-            owner_of[_key(owner)] = owner
-    if not shares:
-        return {}
     old = doc.current.get("hosts") or {}
     fixed: dict[str, str] = {}
     for name in pool:
         workers = (old.get(name) or {}).get("workers") or [{}]
-        owner_key = f"{workers[0].get('miner')}/{workers[0].get('miner_role', 'seal')}"
-        if owner_key in shares:
-            fixed[name] = owner_key
-    weights = {name: reports[name].supply.c2 for name in pool}
-    return {name: owner_of[key] for name, key in share_out(weights, shares, fixed).items()}
+        fixed[name] = f"{workers[0].get('miner')}/{workers[0].get('miner_role', 'seal')}"
+    beside = [name for name in pool if reports[name].beside and not reports[name].workers["C2"]]
+    deals = {key: 1.0 for key, owner in owner_of.items() if owner[1] == "deal"}
+    found: dict[str, str] = {}
+    for names, wanted, weights in (
+        (set(pool) - set(beside), shares, {name: reports[name].supply.c2 for name in pool}),
+        (set(beside), deals or shares, {name: sum(reports[name].beside.values()) for name in pool}),
+    ):
+        # Without a group there is nothing to go by.
+        wanted = wanted or dict.fromkeys(owner_of, 1.0)
+        if wanted:
+            own = {name: weights[name] for name in pool if name in names}
+            found.update(share_out(own, wanted, {name: fixed[name] for name in own if fixed[name] in wanted}))
+    return {name: owner_of[key] for name, key in found.items()}
 
 
 def moves_of(doc: Document, group_of: dict[str, str], miner_of_group: dict[str, Owner]) -> list[Move]:

@@ -58,6 +58,13 @@ def system_bytes(memory_bytes: int) -> int:
     return min(int(data["memory_bytes"]), memory_bytes // int(data["memory_share"]))
 
 
+def memory_with_usable(usable_bytes: int) -> int:
+    """Return the memory of a machine that has so much beside the system: `system_bytes` turned round."""
+    data = model()["system"]
+    most, share = int(data["memory_bytes"]), int(data["memory_share"])
+    return usable_bytes + most if usable_bytes >= most * (share - 1) else usable_bytes * share // (share - 1)
+
+
 def hugepage_pc1(machine: Machine, wanted: Wanted, figures: Figures) -> dict[int | None, int]:
     """PC1 by node whose layers fit its hugepages; the parent cache and the process stay in ordinary memory."""
     if not wanted.hugepages or figures.small:

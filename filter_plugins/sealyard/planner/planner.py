@@ -61,7 +61,7 @@ def make_plan(document: Mapping[str, Any]) -> Plan:
         groups = grouped.one_group_per_miner(groups, miner_of_group, reports, warnings)
     group_of = {host: g.name for g in groups for host in g.hosts}
     pool = [name for name in profiles if name not in group_of]
-    miner_of_pool = grouped.assign_pool(doc, pool, reports, groups, miner_of_group)
+    miner_of_pool = grouped.assign_pool(doc, pool, reports, miners, groups, miner_of_group)
     miner_of = {name: miner_of_group.get(group) for name, group in group_of.items()} | miner_of_pool
     hosts = _hosts(doc, stack, profiles, groups, group_of, miner_of, miner_of_group, warnings)
     switches = switch_plan(doc)
@@ -77,7 +77,7 @@ def make_plan(document: Mapping[str, Any]) -> Plan:
         hosts=hosts,
         switches=switches,
         capacity=capacity,
-        warnings=(*warnings, *notes, *_untaken(doc, stack, capacity)),
+        warnings=(*warnings, *notes, *_untaken(doc, stack, capacity, hosts)),
         errors=tuple(doc.errors),
         moves=tuple(moves),
     )
@@ -91,20 +91,35 @@ def _refuse_unknown_tasks(doc: Document, stack: stacks.Stack) -> None:
             doc.errors.append(Problem(f"hosts.{host.name}.roles", group, problem, f"take the host out of {group}"))
 
 
-def _untaken(doc: Document, stack: stacks.Stack, capacity: Capacity) -> list[str]:
+def _untaken(doc: Document, stack: stacks.Stack, capacity: Capacity, hosts: Mapping[str, HostPlan]) -> list[str]:
     """What a deal miner will queue and no worker of the plan takes: such a task waits for ever, without an error."""
     if not any("deal" in host.miner_roles for host in doc.hosts.values()) or not any(
         worker.workers for worker in capacity.stages.values()
     ):
         return []
-    lacks = [task for task in SIDE_TASKS if task in stack.side_tasks and task not in capacity.stages]
+    deals = {task for host in hosts.values() for w in host.workers if w.miner_role == "deal" for task in w.tasks}
+    lacks = [task for task in SIDE_TASKS if task in stack.side_tasks and task not in deals]
     if stack.unseals_with_pc1:
         lacks = [task for task in lacks if task != "UNS"]
-    if not lacks:
-        return []
-    tasks = " and no ".join(f"{task} ({BY_NAME[task].what})" for task in lacks)
-    groups = " and ".join(str(BY_NAME[task].group) for task in lacks)
-    return [f"no host does {tasks}: what a deal miner queues of it waits for ever; {groups} would give it to hosts"]
+    nobody, others = ([t for t in lacks if (t in capacity.stages) is done] for done in (False, True))
+    found = []
+    if nobody:
+        tasks, groups = _tasks_and_groups(nobody)
+        found.append(
+            f"no host does {tasks}: what a deal miner queues of it waits for ever; {groups} would give it to hosts"
+        )
+    if others:
+        tasks, groups = _tasks_and_groups(others)
+        found.append(
+            f"no worker of the deal miner does {tasks}: what it queues of it waits for ever; {groups} on hosts that "
+            "seal nothing would give it to them"
+        )
+    return found
+
+
+def _tasks_and_groups(tasks: Sequence[str]) -> tuple[str, str]:
+    named = " and no ".join(f"{task} ({BY_NAME[task].what})" for task in tasks)
+    return named, " and ".join(str(BY_NAME[task].group) for task in tasks)
 
 
 def _settings(settings: Settings) -> PlanSettings:

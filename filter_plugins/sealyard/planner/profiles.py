@@ -21,7 +21,7 @@ from sealyard.planner.miners import POST_DUTIES, is_single
 from sealyard.planner.needs import PROVING, Wanted
 from sealyard.planner.processes import Process, make_processes
 from sealyard.planner.shares import mounted_scratch_bytes, scratch_mount
-from sealyard.planner.side_tasks import MAIN, Carved, carve, per_day
+from sealyard.planner.side_tasks import MAIN, Carved, carve, per_day, too_much
 from sealyard.planner.splits import Mode, pc1_supply, possible_modes, worthwhile
 from sealyard.problem import Problem
 from sealyard.stacks import Stack
@@ -185,9 +185,7 @@ def _choose_modes(doc: Document, kinds: list[_Kind]) -> dict[str, Mode]:
 def _profile(kind: _Kind, mode: Mode, stack: Stack) -> Profile:
     host, machine, fig = kind.first, kind.machine, kind.figures
     layout = bind(machine, kind.wanted, mode, fig)
-    layout.slots.extend(replace(slot) for slot in kind.side.slots)
-    layout.warnings.extend(kind.side.warnings)
-    layout.errors.extend(kind.side.problems)
+    _add_side_tasks(kind, mode, layout)
     holds = kind.wanted.tasks & ({"PC1"} if scratch_mount(host) else {"PC1", "PC2"})
     if holds and kind.wanted.scratch_bytes is None and not fig.small:
         layout.warnings.append("scratch is not known: nothing limits the sectors held (set sealing_scratch_bytes)")
@@ -213,6 +211,19 @@ def _profile(kind: _Kind, mode: Mode, stack: Stack) -> Profile:
         beside[slot.tasks[0]] += per_day(slot, fig)
     report = HostReport(layout.supply, done, layout.bound_by, left_out, beside)
     return Profile(layout, fig, processes, report, mode)
+
+
+def _add_side_tasks(kind: _Kind, mode: Mode, layout: Layout) -> None:
+    """Add the workers of the side tasks; what a host has too little of is told once."""
+    side = kind.side
+    if side.slots and (problem := too_much(side, layout, kind.figures)):
+        # What the host cannot do without its side tasks either is not theirs to answer for.
+        layout.errors = bind(side.whole, kind.wanted, mode, kind.figures).errors or [problem]
+    elif not layout.errors:
+        layout.errors.extend(side.short)
+    layout.errors.extend(side.problems)
+    layout.slots.extend(replace(slot) for slot in side.slots)
+    layout.warnings.extend(side.warnings)
 
 
 def _keep_from_post(kind: _Kind, layout: Layout) -> None:
