@@ -274,3 +274,20 @@ def test_port_defaults_are_the_roles_own() -> None:
         role = next(name for name in ("lotus_daemon", port.group) if port.variable.startswith(name))
         default = yaml.safe_load((roles / role / "defaults/main.yml").read_text(encoding="utf-8"))[port.variable]
         assert (default[port.key] if port.key else default) == port.default
+
+
+def test_a_host_that_only_unseals_or_snaps_needs_stores() -> None:
+    for group in ("unseal_worker", "snap_worker"):
+        groups, hostvars = inventory()
+        groups |= {"pc1_worker": [], "pc2_worker": [], "c2_worker": [], group: ["box"]}
+        hostvars["box"]["sealing_stores"] = []
+        (problem,) = check(groups, hostvars)
+        assert problem.path == "box/sealing_stores" and "unseal or update" in problem.problem
+
+
+def test_what_the_planner_says_of_the_groups_is_said_once() -> None:
+    groups, hostvars = inventory()
+    for variables in hostvars.values():
+        variables["sealing_groups"] = "x"
+    error = {"path": "groups", "value": "x", "problem": "is not a dictionary", "remedy": "a dictionary"}
+    assert [one.path for one in check(groups, hostvars, {"errors": [error]})] == ["all/sealing_groups"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealyard import explain, plan
@@ -199,6 +200,23 @@ def test_one_cause_is_one_problem(
 ) -> None:
     (error,) = planned(roles, hardware, **host)["errors"]
     assert error["value"] == value and problem in error["problem"]
+
+
+def test_post_and_snap_updates_never_share_a_gpu() -> None:
+    both = {"roles": ["seal_miner", "window_miner", "snap_worker"], "hardware": ONE_GPU, "address": "10.0.0.1"}
+    (error,) = plan({"hosts": {"m": both}})["errors"]
+    assert error["value"] == "window_miner, snap_worker" and "take the host out of snap_worker" in error["remedy"]
+
+
+def test_hosts_that_snap_get_the_parameters_of_their_proof() -> None:
+    defaults = yaml.safe_load((ROOT / "roles/proof_parameters/defaults/main.yml").read_text("utf-8"))
+    for name in ("proof_parameters_needed", "proof_parameters_proves"):
+        assert "'snap_worker'" in defaults[name] and "'unseal_worker'" not in defaults[name]
+
+
+def test_there_is_a_port_for_every_worker() -> None:
+    (error,) = planned(["unseal_worker"], ONE_GPU, worker_port=65535)["errors"]
+    assert error["path"] == "hosts.w.worker_port" and error["remedy"] == "sealing_worker_port: 65505 or less"
 
 
 def test_proofs_keep_a_gpu_that_is_large_enough() -> None:

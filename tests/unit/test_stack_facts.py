@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from sealyard import stacks
 
 from tests.unit.test_filters import FILES
 
-FOR_FILTERS = {"name"}
-"""By this, and by its generation, the adapter finds the stack again."""
+FOR_FILTERS = {"name", "generation"}
+"""By these the adapter finds the stack again."""
 ASKED = {
     match for path in FILES for match in re.findall(r"\bsealing_stack_facts\.(\w+)", path.read_text(encoding="utf-8"))
 }
@@ -47,3 +48,11 @@ def test_only_a_stack_whose_miners_cannot_be_asked_says_where_to_look() -> None:
     refusals = {name: stacks.facts(name)["idle_refusal"] for name in stacks.names()}
     assert [name for name, text in refusals.items() if text] == ["force_remote_worker"]
     assert refusals["force_remote_worker"].startswith("sealing_stack is force_remote_worker: its workers fetch")
+
+
+@pytest.mark.parametrize(
+    ("generation", "found"), [(1, 1), ("1", 1), (3, 2), ("3", 2), ("text", 2), ("²", 2), (True, 2), (None, 2), (-1, 2)]
+)
+def test_a_generation_that_there_is_not_is_the_newest(generation: Any, found: int) -> None:
+    assert stacks.get("lotus_distributed", generation).generation == found
+    assert stacks.get("lotus", generation).name == "lotus"

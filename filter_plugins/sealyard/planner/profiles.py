@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sealyard.hardware.machine import Machine, read_machine
 from sealyard.lotus.figures import Figures, figures
-from sealyard.lotus.tasks import GROUPS
+from sealyard.lotus.tasks import BY_NAME, GROUPS
 from sealyard.plan.layout import Layout
 from sealyard.plan.plain import to_plain
 from sealyard.plan.supply import Supply
@@ -28,6 +28,8 @@ from sealyard.stacks import Stack
 
 EXACT_LAYOUTS: Final = 300
 """Up to so many ways of splitting hosts each is laid out to be compared; beyond that estimates choose among them."""
+
+LAST_PORT: Final = 65535
 
 
 @dataclass(slots=True)
@@ -192,6 +194,10 @@ def _profile(kind: _Kind, mode: Mode, stack: Stack) -> Profile:
     _keep_from_post(kind, layout)
     stack.arrange(layout, machine)
     processes = make_processes(stack, layout, fig, kind.wanted.scratch_bytes, kind.has_gpu, host.worker_port)
+    if processes and processes[-1].port > LAST_PORT:
+        text = f"is the port of the first of {len(processes)} workers, and there are no ports above {LAST_PORT}"
+        remedy = f"sealing_worker_port: {LAST_PORT + 1 - len(processes)} or less"
+        layout.errors.append(Problem("worker_port", host.worker_port, text, remedy))
     if host.hardware is not None:
         layout.errors.extend(stack.judge_binding(host.hardware, to_plain(processes)))
     done = {task: sum(process.concurrency.get(task, 0) for process in processes) for task in GROUPS.values()}
@@ -230,7 +236,8 @@ def _keep_from_post(kind: _Kind, layout: Layout) -> None:
     """PoSt and sealing never share a GPU: each worker's lock is in its own TMPDIR, so neither waits for the other."""
     roles = (*kind.first.miner_roles, *(POST_DUTIES if is_single(kind.settings, kind.first) else ()))
     post = [role for role in POST_DUTIES if role in roles]
-    proving = [f"{task.lower()}_worker" for task in PROVING if any(task in s.tasks for s in layout.slots if s.gpu)]
+    on_gpus = {task for slot in layout.slots if slot.gpu for task in slot.tasks}
+    proving = [str(BY_NAME[task].group) for task in (*PROVING, "RU") if task in on_gpus]
     if not post or not proving or kind.figures.small:
         return
     problem = f"does {' and '.join(post)} PoSt beside sealing on its GPUs: proofs are missed, or come out wrong"

@@ -56,4 +56,5 @@ def get(name: str, generation: int | str | None = None) -> Stack:
         near = difflib.get_close_matches(str(name), STACKS, n=1, cutoff=0.5)
         raise SealyardError(f"sealing_stack is {name}: write {near[0] if near else 'one of ' + ', '.join(STACKS)}")
     # A stack of one generation does not care what the inventory says of another's.
-    return generations.get(int(generation or 0)) or generations[max(generations)]
+    wanted = int(str(generation)) if str(generation).isdecimal() else 0
+    return generations.get(wanted) or generations[max(generations)]

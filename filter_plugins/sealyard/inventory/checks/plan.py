@@ -66,8 +66,8 @@ def _inventory_name(path: str) -> tuple[str, str]:
     if part == "hosts" and rest:
         host, _, field = rest.partition(".")
         return host, _variable_of(field) if field else "groups"
-    if part == "groups" and rest:
-        return "all", f"sealing_groups.{rest}"
+    if part == "groups":
+        return "all", f"sealing_groups.{rest}" if rest else "sealing_groups"
     return "groups", path
 
 

@@ -14,8 +14,7 @@ from sealyard.variables.inventory import Inventory, Plan, problem
 def stack_of(inventory: Inventory, host: str) -> stacks.Stack | None:
     """Return the stack of a host; None where the inventory names none that there is."""
     name = inventory.text(host, "sealing_stack", "lotus")
-    generation = str(inventory.value(host, "sealing_fork_generation", ""))
-    return stacks.get(name, generation if generation.isdigit() else None) if name in stacks.names() else None
+    return stacks.get(name, inventory.value(host, "sealing_fork_generation")) if name in stacks.names() else None
 
 
 def check_stack(inventory: Inventory, plan: Plan) -> Iterator[Problem]:

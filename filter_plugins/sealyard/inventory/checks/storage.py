@@ -6,24 +6,32 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from sealyard.lotus.tasks import BY_NAME, SIDE_TASKS
 from sealyard.problem import Problem
 from sealyard.variables.inventory import MINER_GROUPS, Inventory, Plan, problem
+
+SIDE_GROUPS = tuple(str(BY_NAME[task].group) for task in SIDE_TASKS)
+"""Groups whose hosts work on sectors of the stores."""
 
 
 def check_stores(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     """Finished sectors need a store that their PC2 host can write and that the miners who prove them can read."""
-    if not inventory.hosts("pc2_worker"):
+    if not inventory.hosts("pc2_worker", *SIDE_GROUPS):
         return
-    needed_by = inventory.hosts("pc2_worker", *MINER_GROUPS)
+    needed_by = inventory.hosts("pc2_worker", *SIDE_GROUPS, *MINER_GROUPS)
     for host in needed_by:
         stores = inventory.value(host, "sealing_stores")
         if not stores:
             text = "is not set: PC2 could not put finished sectors away, and no miner could prove them"
+            if not inventory.is_in(host, "pc2_worker", *MINER_GROUPS):
+                text = "is not set: the host could not reach the sectors that it is to unseal or update"
             remedy = "sealing_stores: [{name: store, path: /mnt/store}], mounted on miners and PC2 hosts"
             yield problem(host, "sealing_stores", "(empty)", text, remedy)
     for host in inventory.hostvars:
         yield from _check_store_paths(inventory, host, inventory.value(host, "sealing_stores"))
-    written = {name: host for host in inventory.hosts("pc2_worker") for name in _store_paths(inventory, host)}
+    written = {
+        name: host for host in inventory.hosts("pc2_worker", "snap_worker") for name in _store_paths(inventory, host)
+    }
     for host in inventory.hosts("winning_miner", "window_miner"):
         for name in sorted(written.keys() - _store_paths(inventory, host).keys()):
             if inventory.value(host, "sealing_stores"):
