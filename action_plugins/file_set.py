@@ -49,13 +49,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._origins: dict[str, str] = {}
         self._inventory_dir = task_vars.get("inventory_dir")
         filled = {
-            kind: [self._with_content(entry) for entry in arguments[kind]]
+            kind: [self._with_content(entry, kind == "secrets") for entry in arguments[kind]]
             for kind in ("files", "secrets")
             if arguments.get(kind)
         }
         return {**arguments, **filled}
 
-    def _with_content(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_content(self, entry: Mapping[str, Any], secret: bool) -> dict[str, Any]:
         """An entry with its text; where it names neither template nor source it is returned as it is."""
         told = {key: value for key, value in entry.items() if key not in ("template", "values", "source")}
         if "content" in entry or not ("template" in entry or "source" in entry):
@@ -68,8 +68,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             self._origins[str(entry.get("path"))] = path
             return {**told, "content": self._renderer.render(path, entry.get("values") or {})}
         except (AnsibleError, Unrendered, OSError) as error:
+            # An error may show the value that it is about.
+            hidden = secret and isinstance(error, Unrendered)
+            words = f"its template {entry['template']} cannot be rendered with its values" if hidden else error
             # Ansible would say the cause a second time.
-            raise AnsibleActionFail(f"{entry.get('path')}: {error}") from None
+            raise AnsibleActionFail(f"{entry.get('path')}: {words}") from None
 
     def _template(self, name: str) -> str:
         """Path of a template: absolute, below the inventory, or the role's own, in this order."""

@@ -137,6 +137,17 @@ def test_variables_of_the_run_are_not_known_to_a_template(tmp_path: Path) -> Non
         action(tmp_path, files=[{"path": "/x", "template": "own.j2"}])
 
 
+def test_an_error_does_not_show_what_a_secret_is_made_of(tmp_path: Path) -> None:
+    template = tmp_path / "quoted.j2"
+    template.write_text("{{ a | systemd_quoted }}\n")
+    entry = {"path": "/s", "template": str(template), "values": {"a": "hidden\nwords"}}
+    with pytest.raises(AnsibleActionFail, match="words"):
+        action(tmp_path, files=[entry])
+    with pytest.raises(AnsibleActionFail, match=r"/s: its template .*quoted\.j2 cannot be rendered") as told:
+        action(tmp_path, secrets=[entry])
+    assert "words" not in str(told.value)
+
+
 def test_the_operators_own_template_wins(tmp_path: Path) -> None:
     own = tmp_path / "mine.j2"
     own.write_text("mine\n")

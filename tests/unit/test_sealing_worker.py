@@ -7,13 +7,14 @@ import importlib.util
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 from sealyard import stacks
 from sealyard.hosts.paths import path_directories, path_files
 from sealyard.hosts.registration import registration_problems, worker_problems
@@ -89,6 +90,12 @@ def test_the_drop_in_binds_the_worker_where_the_plan_says() -> None:
         "ExecStart=/opt/lotus/current/bin/lotus-worker run --no-local-storage --name=h1/pc1-0 --listen=10.0.0.1:3456 "
         "--no-default --addpiece --precommit1",
     ]
+
+
+def test_the_scenario_of_machines_gives_the_filters_all_they_need() -> None:
+    plays = yaml.safe_load((Path(__file__).parents[2] / "molecule/rdma/worker.yml").read_text(encoding="utf-8"))
+    given = set(plays[0]["vars"]["rdma_context"])
+    assert given >= {each.name for each in fields(WorkerHost) if each.name != "limits"}
 
 
 def test_a_reworded_reason_writes_the_same_drop_in() -> None:

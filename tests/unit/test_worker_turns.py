@@ -79,6 +79,8 @@ if module.params["may_restart"]:
     if (state / f"{host}.broken").exists():
         module.fail_json(msg="systemctl restart: it is broken")
     (state / f"{host}.new").touch()
+    if (state / f"{host}.leaves").exists():
+        (state / f"{host}.gone").touch()
 deferred = ["w"] if waits and not module.params["may_restart"] else []
 module.exit_json(changed=waits, restarted=["lotus-worker@w.service"], deferred=deferred)
 """
@@ -128,13 +130,17 @@ class Fleet:
             "sealing_config_dir": "/x",
             "sealing_data_dir": "/x",
             "sealing_host_plan": {"workers": []},
-            "ansible_connection": "local",
+            "gone": f"{folder}/{{{{ inventory_hostname }}}}.gone",
+            "ansible_connection": "{{ 'ssh' if gone is file else 'local' }}",
+            "ansible_ssh_executable": str(folder / "ssh"),
             "ansible_python_interpreter": sys.executable,
         }
         (folder / "hosts.json").write_text(
             json.dumps({"all": {"vars": variables, "hosts": {key: {} for key in ["a1", "a2", "a3", "b1", "new1"]}}})
         )
         (folder / "play.yml").write_text(PLAYBOOK)
+        (folder / "ssh").write_text("#!/bin/sh\nexit 255\n")
+        (folder / "ssh").chmod(0o755)
         (folder / "ansible.cfg").write_text("[defaults]\nforks = 8\n")
 
     def run(self, *more: str) -> subprocess.CompletedProcess[str]:
@@ -189,5 +195,17 @@ def test_a_host_that_does_not_come_back_ends_the_run_and_the_next_goes_on(fleet:
     assert "seal/seal does not list w since its restart" in " ".join(done.stdout.split())
     (fleet.folder / "a2.new").unlink()
     (fleet.folder / "miner.gone").unlink()
+    assert fleet.run().returncode == 0
+    assert fleet.restarted() == ["a2", "a3"]
+
+
+def test_a_host_that_goes_away_after_its_restart_ends_the_run(fleet: Fleet) -> None:
+    (fleet.folder / "a1.leaves").touch()
+    done = fleet.run()
+    assert done.returncode != 0 and sorted(fleet.restarted()) == ["a1", "b1"]
+    said = " ".join(done.stdout.split())
+    assert "a1: cannot be reached since its workers restarted. Not restarted: a2, a3." in said
+    (fleet.folder / "a1.leaves").unlink()
+    (fleet.folder / "a1.gone").unlink()
     assert fleet.run().returncode == 0
     assert fleet.restarted() == ["a2", "a3"]
