@@ -21,7 +21,7 @@ LINTS = (
     ("yamllint", ("yamllint", "--strict", ".")),
     ("ansible-lint", ("ansible-lint",)),
 )
-TYPED = ("lab", "filter_plugins", "library", "module_utils", "roles", "tests", "benchmarks")
+TYPED = ("lab", "action_plugins", "filter_plugins", "library", "module_utils", "roles", "tests", "benchmarks")
 
 
 @dataclass
