@@ -291,3 +291,10 @@ def test_what_the_planner_says_of_the_groups_is_said_once() -> None:
         variables["sealing_groups"] = "x"
     error = {"path": "groups", "value": "x", "problem": "is not a dictionary", "remedy": "a dictionary"}
     assert [one.path for one in check(groups, hostvars, {"errors": [error]})] == ["all/sealing_groups"]
+
+
+def test_a_problem_of_a_hosts_roles_is_told_as_one_of_its_groups() -> None:
+    groups, hostvars = inventory()
+    error = {"path": "hosts.box.roles", "value": "unseal_worker", "problem": "lacks cores", "remedy": "take it out"}
+    (told,) = check(groups, hostvars, plan={"errors": [error]})
+    assert (told.path, told.value) == ("box/groups", "unseal_worker")

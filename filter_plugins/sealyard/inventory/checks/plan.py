@@ -65,7 +65,8 @@ def _inventory_name(path: str) -> tuple[str, str]:
         return "all", _variable_of(rest)
     if part == "hosts" and rest:
         host, _, field = rest.partition(".")
-        return host, _variable_of(field) if field else "groups"
+        # A host's roles are the groups that it is in.
+        return host, _variable_of(field) if field and field != "roles" else "groups"
     if part == "groups":
         return "all", f"sealing_groups.{rest}" if rest else "sealing_groups"
     return "groups", path
