@@ -29,7 +29,7 @@ from sealyard.inventory.judgement import check_inventory, preflight_text
 from sealyard.inventory.planner_input import plan_input
 from sealyard.operations import counter_move, drain, handover, proving_deadline, scheduler_switch
 from sealyard.pages.plan_page import plan_page
-from sealyard.plan.applied import merge_applied
+from sealyard.plan.applied import REMEDY, merge_applied, misshapen
 from sealyard.plan.diff import diff, text
 from sealyard.plan.explain import explain
 from sealyard.planner.planner import plan
@@ -63,14 +63,17 @@ def plain_json(value: Any) -> Any:
 
 
 def read_json(path: str) -> Any:
-    """Return what a file of the controller holds; None where there is none."""
+    """Return the plan that a file of the controller holds; None where there is none."""
     file = Path(path)
     if not path or not file.is_file():
         return None
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if bad := misshapen(found):
+            raise ValueError(f"{bad} is not as Sealyard writes it")
+        return found
     except (OSError, ValueError) as error:
-        remedy = "Restore it from a backup, or remove it if no host holds sectors"
+        remedy = REMEDY.capitalize()
         raise SealyardError(f"{path}: cannot be read as the plan applied last: {error}. {remedy}") from error
 
 

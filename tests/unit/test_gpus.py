@@ -245,3 +245,14 @@ def test_a_wrong_uuid_is_told_wherever_it_stands(uuid: object) -> None:
     for hardware, where in (({**EPYC, "gpus": gpus}, "hosts.h.hardware"), ("ours", "machines.ours")):
         planned = plan({"machines": {"ours": machine}, "hosts": {"h": {"roles": ["c2_worker"], "hardware": hardware}}})
         assert f"{where}.gpus[1].uuid" in [error["path"] for error in planned["errors"]]
+
+
+def test_an_empty_vendor_or_uuid_is_an_unknown_one() -> None:
+    """As "" a UUID would hide every card, and a vendor would be counted as NVIDIA's and run as AMD's."""
+    hardware = json.loads(next(path for path in WITH_GPUS if "4xa100" in path.name).read_text("utf-8"))
+    hardware["gpus"] = [
+        {**gpu, "vendor": vendor, "uuid": ""} for gpu, vendor in zip(hardware["gpus"][:2], ("", AMD), strict=True)
+    ]
+    environments = [worker["environment"] for worker in plan_host(hardware) if worker["gpus"]]
+    assert [env.get("CUDA_VISIBLE_DEVICES") for env in environments] == ["0", None]
+    assert [env.get("GPU_DEVICE_ORDINAL") for env in environments] == [None, "0"]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealyard import plan, stacks
+from sealyard.errors import SealyardError
 from sealyard.planner.document import ROLES
 from sealyard.planner.reader import input_schema
 
@@ -195,3 +196,44 @@ def test_no_change_of_a_good_input_makes_a_traceback(changes: list[tuple[Step, A
     assert json.dumps(planned, default=str)
     # What the schema refuses, the planner tells of; a mapping of the schema's is one of the planner's.
     assert planned["errors"] or INPUT.is_valid(document)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        ("hosts",),
+        ("hosts", "told"),
+        ("hosts", "told", "workers"),
+        ("hosts", "told", "workers", 0),
+        ("hosts", "told", "workers", 0, "name"),
+        ("groups", "a"),
+        ("groups", "a", "hosts"),
+        ("miners", "seal", "instances", "seal", "sector_numbers"),
+        ("capacity", "sectors_per_day"),
+    ],
+    ids=lambda at: ".".join(map(str, at)),
+)
+def test_a_damaged_plan_in_force_is_one_error(at: Step, tmp_path: Path) -> None:
+    applied = json.loads(json.dumps(plan(GOOD)))
+    assert both({**GOOD, "current": applied})["errors"] == []
+    inside: Any = applied
+    for key in at[:-1]:
+        inside = inside[key]
+    inside[at[-1]] = 7.5 if at[-1] != "sectors_per_day" else "7.5"
+    (error,) = both({**GOOD, "current": applied})["errors"]
+    assert error["path"] == "current" and str(at[0]) in error["problem"]
+    file = tmp_path / "applied.json"
+    file.write_text(json.dumps(applied), encoding="utf-8")
+    with pytest.raises(SealyardError, match="Restore it from a backup"):
+        sealyard_filters.read_json(str(file))
+
+
+@pytest.mark.parametrize("stack", stacks.names())
+def test_scratch_for_nothing_on_few_cores_is_one_error(stack: str) -> None:
+    host = {"roles": ["pc1_worker", "pc2_worker", "c2_worker"], "reserved_cores": 0, "scratch_bytes": 0}
+    two = json.loads((ROOT / "tests/topologies/xeon6330-icelake-2s.json").read_text("utf-8"))
+    two["cpus"] = [{**cpu, "online": cpu["core"] < 2} for cpu in two["cpus"]]
+    two["numa"] = [{**node, "memory_bytes": None} for node in two["numa"]]
+    hosts = {"m": {"roles": ["seal_miner"]}, "w": {**host, "hardware": two}}
+    errors = plan({"settings": {"stack": stack}, "hosts": hosts})["errors"]
+    assert [error["path"] for error in errors if error["path"].startswith("hosts.")] == ["hosts.w.scratch_bytes"]

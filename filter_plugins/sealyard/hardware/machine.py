@@ -109,7 +109,7 @@ def _gpus(hardware: Mapping[str, Any], nodes: tuple[int, ...]) -> tuple[Gpu, ...
             continue
         near = [gpu["numa_node"]] if gpu.get("numa_node") is not None else list(gpu.get("near_nodes") or ())
         here = tuple(node for node in near if node in nodes)
-        found.append(Gpu(gpu["pci"], gpu.get("name"), gpu.get("vendor"), gpu_memory_bytes(gpu), here, index))
+        found.append(Gpu(gpu["pci"], gpu.get("name"), gpu.get("vendor") or None, gpu_memory_bytes(gpu), here, index))
     return tuple(found)
 
 

@@ -195,7 +195,7 @@ def _pc1_bound(
 ) -> str:
     if by_memory is not None and number == by_memory and number <= (by_scratch or number) and number <= possible:
         return f"memory {(machine.memory_bytes or 0) / GIB:.0f} GiB / {figures.pc1_bytes / GIB:.0f} GiB"
-    if by_scratch is not None and number == by_scratch and number <= possible:
+    if by_scratch is not None and number == by_scratch and 0 < number <= possible:
         scratch = wanted.scratch_bytes or 0
         return f"scratch {scratch / 1e12:.1f} TB / {scratch / 1e12 / number:.2f} TB held per PC1"
     return f"cores: {possible} bundles of {unit}"

@@ -128,7 +128,7 @@ def gpu_uuids(
     found: dict[str, str] = {}
     for index, gpu in enumerate(gpus if isinstance(gpus, list) else ()):
         uuid = gpu.get("uuid") if isinstance(gpu, Mapping) else None
-        if uuid is None:
+        if uuid is None or uuid == "":
             continue
         if not isinstance(uuid, str) or uuid in found.values():
             problem = "is another GPU's UUID, too" if isinstance(uuid, str) else "is not a text"

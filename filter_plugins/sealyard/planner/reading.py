@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sealyard import stacks
 from sealyard.lotus.tasks import GROUPS as TASK_GROUPS
+from sealyard.plan.applied import REMEDY, misshapen
 from sealyard.planner.document import MINER_ROLES, ROLES, Document, Export, Host, Mount, Settings
 from sealyard.planner.machines import Machines, drop_shared_uuids, gpu_uuids
 from sealyard.planner.reader import Reader
@@ -32,7 +33,11 @@ def read_document(document: Mapping[str, Any]) -> Document:
     settings = _settings(raw, reader)
     groups = _groups(document, reader)
     hosts = _Hosts(document, raw, reader).read()
-    return Document(settings, hosts, groups, reader.mapping(document, "current", ""), errors)
+    current = reader.mapping(document, "current", "")
+    if bad := misshapen(current):
+        reader.bad("current", None, f"is no plan that Sealyard wrote: look at {bad}", REMEDY)
+        current = {}
+    return Document(settings, hosts, groups, current, errors)
 
 
 def _settings(raw: Mapping[str, Any], reader: Reader) -> Settings:
