@@ -89,6 +89,17 @@ def test_the_plan_is_the_one_that_was_looked_at(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INVENTORIES)
+def test_the_second_plan_is_the_first(name: str) -> None:
+    told = document(name)
+    stacks = (told["settings"]["stack"], "lotus", "lotus_distributed", "force_remote_worker")
+    inputs = [(told | {"settings": told["settings"] | {"stack": stack}}) for stack in stacks]
+    first = [(one, plan(one)) for one in inputs]
+    assert first[0][1]["errors"] == []
+    for one, made in first:
+        assert made["errors"] or plan(one | {"current": made}) == made
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
 def test_an_example_plans_without_an_error(name: str) -> None:
     told = document(name)
     plan_ = plan(told)

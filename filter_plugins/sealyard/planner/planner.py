@@ -59,6 +59,7 @@ def make_plan(document: Mapping[str, Any]) -> Plan:
     miner_of_group = grouped.assign_groups(doc, groups, miners)
     if stack.one_group_per_miner:
         groups = grouped.one_group_per_miner(groups, miner_of_group, reports, warnings)
+        miner_of_group = {g.name: miner_of_group[g.name] for g in groups if g.name in miner_of_group}
     group_of = {host: g.name for g in groups for host in g.hosts}
     pool = [name for name in profiles if name not in group_of]
     miner_of_pool = grouped.assign_pool(doc, pool, reports, miners, groups, miner_of_group)

@@ -85,10 +85,12 @@ def place_process(process: Process, host: Host, group: str | None, miner: Owner 
     uuids = tuple(host.gpu_uuids[pci] for pci in process.gpus if pci in host.gpu_uuids)
     if uuids and "CUDA_VISIBLE_DEVICES" in environment:
         environment = {**environment, "CUDA_VISIBLE_DEVICES": ",".join(uuids)}
-    scratch = Scratch(host.scratch_path, process.scratch_bytes, process.scratch_sectors)
+    scratch = None
+    if process.holds_sectors:
+        scratch = Scratch(host.scratch_path, process.scratch_bytes, process.scratch_sectors)
     return WorkerPlan(
         name=process.name,
-        group=group if {"PC1", "PC2"} & set(process.tasks) else None,
+        group=group if "PC1" in process.tasks or "PC2" in process.tasks else None,
         miner=miner[0] if miner else None,
         miner_role=miner[1] if miner else None,
         tasks=process.tasks,
@@ -100,7 +102,7 @@ def place_process(process: Process, host: Host, group: str | None, miner: Owner 
         gpu_uuids=uuids,
         memory_bytes=process.memory_bytes,
         concurrency=process.concurrency,
-        scratch=scratch if process.holds_sectors else None,
+        scratch=scratch,
         port=process.port,
         why=process.why,
         environment=environment,
