@@ -67,7 +67,7 @@ def _convert(value: Any, done: dict[int, Any]) -> Any:
     known = done.get(id(value))
     if known is not None:
         return known
-    kind = type(value)
+    kind: Any = type(value)
     found: Any
     if kind is tuple or kind is list:
         found = [one if type(one) in _ATOMS else _convert(one, done) for one in value]
