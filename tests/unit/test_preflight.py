@@ -298,3 +298,13 @@ def test_a_problem_of_a_hosts_roles_is_told_as_one_of_its_groups() -> None:
     error = {"path": "hosts.box.roles", "value": "unseal_worker", "problem": "lacks cores", "remedy": "take it out"}
     (told,) = check(groups, hostvars, plan={"errors": [error]})
     assert (told.path, told.value) == ("box/groups", "unseal_worker")
+
+
+def test_an_empty_variable_takes_its_default_away() -> None:
+    groups, hostvars = inventory()
+    for variables in hostvars.values():
+        variables["sealing_stack"] = None
+        variables["sealing_rack"] = None  # has no default: None is as good as nothing
+    (problem,) = check(groups, hostvars)
+    assert problem.path == "sealing_stack"
+    assert problem.remedy.startswith("sealing_stack: lotus")

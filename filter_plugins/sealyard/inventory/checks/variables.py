@@ -46,6 +46,9 @@ def check_variables(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     for host, variables in inventory.hostvars.items():
         for name, value in variables.items():
             if name in known:
+                if value is None and (default := known[name].get("default")):
+                    remedy = f"{name}: {default}, its default, or take the line out"
+                    yield problem(host, name, "(empty)", "is empty, which takes its default away", remedy)
                 for finding in findings(name, value, known[name]):
                     value_text = shown(name + finding.where, finding.value, known[name])
                     yield problem(host, name + finding.where, value_text, finding.problem, finding.remedy)
