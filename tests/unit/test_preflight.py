@@ -306,5 +306,5 @@ def test_an_empty_variable_takes_its_default_away() -> None:
         variables["sealing_stack"] = None
         variables["sealing_rack"] = None  # has no default: None is as good as nothing
     (problem,) = check(groups, hostvars)
-    assert problem.path == "sealing_stack"
+    assert problem.path == "all/sealing_stack"
     assert problem.remedy.startswith("sealing_stack: lotus")

@@ -46,7 +46,7 @@ def check_variables(inventory: Inventory, plan: Plan) -> Iterator[Problem]:
     for host, variables in inventory.hostvars.items():
         for name, value in variables.items():
             if name in known:
-                if value is None and (default := known[name].get("default")):
+                if value is None and (default := inventory.cluster.get(name, {}).get("default")):
                     remedy = f"{name}: {default}, its default, or take the line out"
                     yield problem(host, name, "(empty)", "is empty, which takes its default away", remedy)
                 for finding in findings(name, value, known[name]):
