@@ -62,7 +62,7 @@ def test_every_task_that_a_stop_would_lose_is_named() -> None:
         "sector 4: PC1 is assigned on pc1-a/pc1-0 for seal/seal",
         "sector 5: PC1 runs on pc1-a/pc1-0 for seal/seal",
         "sector 6: AP is prepared on pc1-a/pc1-0 for seal/seal",
-        "sector 7: finalize runs on a worker that is away for seal/seal",
+        "sector 7: FIN runs on a worker that is away for seal/seal",
         "sector 8: C2 runs on c2-a/c2-0 for seal/seal",
         "sector 9: C2 has returned on c2-a/c2-0 for seal/seal",
     ]
